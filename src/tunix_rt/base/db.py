@@ -1,0 +1,163 @@
+"""One database, SQLite or PostgreSQL: sessions that read, sessions that write, and time in UTC both ways."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import uuid_utils.compat
+from sqlalchemy import JSON, BigInteger, Connection, DateTime, Integer, MetaData, event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+from tunix_rt.base.errors import BadInput, DiskFull, MissingExtra, Problem, Unavailable
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by INTEGER PRIMARY KEY only
+
+
+class Utc(TypeDecorator[datetime]):
+    """Aware UTC in and out on both databases; SQLite keeps no zone, so it is taken off and put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of every table."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def new_id() -> uuid.UUID:
+    """A UUIDv7: unique everywhere, and in order of creation within a process."""
+    return uuid_utils.compat.uuid7()
+
+
+def now() -> datetime:
+    """The present, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
+    """Set up a new SQLite connection: transactions are begun by us, writers queue, nothing acknowledged is lost."""
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def begin_sqlite(connection: Connection) -> None:
+    """Begin a SQLite transaction; a writer takes its lock at once, so that it can never lose a race later."""
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def explain(error: DBAPIError) -> Problem:
+    """Say in our words what a database's own error means.
+
+    Returns:
+        A problem that names the kind of failure; never the statement or its parameters.
+    """
+    text = str(error.orig).lower()
+    if "disk is full" in text or "no space left" in text or "disk full" in text:
+        return DiskFull(
+            "The database's disk is full. What was stored before is whole; this request stored nothing.",
+            hint="Free space on the disk that holds TUNIX_RT_HOME (see `df -h`), then try again.",
+        )
+    if "readonly database" in text or "read-only" in text:
+        return Unavailable("The database is read-only.", hint="Check the permissions of the folder TUNIX_RT_HOME.")
+    if "malformed" in text or "not a database" in text:
+        return Unavailable(
+            "The database file is damaged or is not a SQLite database.",
+            hint="Restore it from a backup, or name another folder by TUNIX_RT_HOME.",
+        )
+    if "locked" in text:
+        return Unavailable("The database was busy for over 30 seconds.", hint="Try again; is a long import running?")
+    return Unavailable(
+        "The database does not answer.", hint="Check TUNIX_RT_DATABASE_URL and that the database server runs."
+    )
+
+
+class Database:
+    """A connection pool with two doors: `read` and `write`.
+
+    Args:
+        url: SQLAlchemy URL with an asynchronous driver.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+            options: dict[str, Any] = {} if parsed.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+            self.engine = create_async_engine(
+                parsed,
+                json_serializer=lambda value: orjson.dumps(value).decode(),
+                json_deserializer=orjson.loads,
+                **options,
+            )
+        except ArgumentError:
+            raise BadInput(
+                "TUNIX_RT_DATABASE_URL is not a database URL.",
+                hint="Write it as postgresql://user:password@host:5432/name or sqlite:////absolute/path.db.",
+            ) from None
+        except ModuleNotFoundError as missing:
+            raise MissingExtra(
+                f"The database's driver {missing.name!r} is not installed.",
+                hint="Install it: pip install 'tunix-rt[postgres]'.",
+            ) from None
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._writing = self.engine.execution_options(writes=True)
+        self._write_lock = asyncio.Lock()
+        if self.is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", prepare_sqlite)
+            event.listen(self.engine.sync_engine, "begin", begin_sqlite)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session that changes nothing; it sees one state of the database throughout."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A session that commits once, when the block ends, and stores nothing if the block raises."""
+        async with AsyncExitStack() as stack:
+            if self.is_sqlite:  # writers queue here rather than in SQLite, which lets them starve
+                await stack.enter_async_context(self._write_lock)
+            session = await stack.enter_async_context(AsyncSession(self._writing, expire_on_commit=False))
+            yield session
+            await session.commit()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+DATABASE_DOWN = (OperationalError, InterfaceError)

@@ -1,0 +1,347 @@
+"""What every route shares: strict requests, errors as problem+json, sessions, paging.
+
+Errors have one shape, RFC 9457 problem details, from a 404 to a 500; a 500 says nothing of the inside.
+"""
+
+import base64
+import binascii
+import logging
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tunix_rt.base import jsontext
+from tunix_rt.base.db import Database, explain
+from tunix_rt.base.errors import BadInput, Fault, NotFound, Problem, TooLarge, cut, nearest
+from tunix_rt.base.settings import Settings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Time = Annotated[
+    datetime, PlainSerializer(lambda t: t.isoformat(timespec="microseconds").replace("+00:00", "Z"), return_type=str)
+]
+"""A time as it leaves us: RFC 3339, UTC, ending in `Z`."""
+
+
+class Body(BaseModel):
+    """Base of every request body: unknown fields are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- requests ---------------------------------------------------------------------------------------------------
+
+
+class StrictRequest(Request):
+    """A request whose body has a limit, however it is sent, and whose JSON is parsed by `base.jsontext`."""
+
+    upload = False
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        settings: Settings = self.app.state.settings
+        limit = settings.upload_limit_bytes if self.upload else settings.body_limit_bytes
+        size = 0
+        async for chunk in super().stream():
+            size += len(chunk)
+            if limit is not None and size > limit:
+                raise TooLarge(
+                    f"The body is over the limit of {limit:,} bytes.",
+                    hint="Send it in parts, or raise TUNIX_RT_UPLOAD_LIMIT_BYTES (uploads) or "
+                    "TUNIX_RT_BODY_LIMIT_BYTES on the server.",
+                )
+            yield chunk
+
+    async def json(self) -> Any:
+        return jsontext.loads(await self.body())
+
+
+class UploadRequest(StrictRequest):
+    """A request that streams a file, under the limit of uploads."""
+
+    upload = True
+
+
+class StrictRoute(APIRoute):
+    """A route that refuses query parameters which it does not declare."""
+
+    request_class: type[StrictRequest] = StrictRequest
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # a Coroutine is an Awaitable
+        handle = super().get_route_handler()
+        known = {field.alias for field in get_flat_params(self.dependant) if field.field_info.in_.value == "query"}  # type: ignore[attr-defined]  # Param carries in_
+        prefixes = tuple((self.openapi_extra or {}).get("x-query-prefixes", ()))
+
+        async def strict(request: Request) -> Response:
+            unknown = [key for key in request.query_params if key not in known and not key.startswith(prefixes or "\0")]
+            if unknown:
+                raise BadInput(
+                    f"Unknown query parameter {cut(unknown[0], 60)!r}."
+                    + nearest(unknown[0], known | {f"{prefix}KEY" for prefix in prefixes}),
+                    faults=[Fault(cut(key, 60), "unknown query parameter") for key in unknown],
+                )
+            return await handle(self.request_class(request.scope, request.receive))
+
+        return strict
+
+
+class UploadRoute(StrictRoute):
+    """A strict route under the limit of uploads; its handler reads `request.stream()`."""
+
+    request_class = UploadRequest
+
+
+async def uploaded(request: Request) -> AsyncIterator[bytes]:
+    """Stream an upload: the raw body, or the first file of a multipart form."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        async for chunk in request.stream():
+            yield chunk
+        return
+    async with request.form(max_files=1, max_fields=8) as form:
+        files = [value for value in form.values() if not isinstance(value, str)]
+        if not files:
+            raise BadInput("The form holds no file.", hint="Send the file as a form field, or as the body itself.")
+        while chunk := await files[0].read(2**18):
+            yield chunk
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------
+
+
+async def _reading(request: Request) -> AsyncIterator[AsyncSession]:
+    database: Database = request.app.state.database
+    async with database.read() as session:
+        yield session
+
+
+async def _writing(request: Request) -> AsyncIterator[AsyncSession]:
+    database: Database = request.app.state.database
+    async with database.write() as session:
+        yield session
+
+
+# The scope "function" ends the block, and so commits, before the answer leaves.
+ReadSession = Annotated[AsyncSession, Depends(_reading, scope="function")]
+WriteSession = Annotated[AsyncSession, Depends(_writing, scope="function")]
+
+
+# --- paging -----------------------------------------------------------------------------------------------------
+
+
+class Pagination(BaseModel):
+    """Where a list goes on: `next_cursor` is opaque, null on the last page."""
+
+    limit: int
+    next_cursor: str | None
+
+
+class Page(BaseModel, Generic[T]):
+    """A page of a list, newest first."""
+
+    data: list[T]
+    pagination: Pagination
+
+
+class Paging:
+    """The caller's place in a list, keyed on (created_at, id): no row is skipped or repeated while others arrive.
+
+    Args:
+        limit: rows of a page, 1 to 200.
+        cursor: opaque place from an earlier page.
+
+    Raises:
+        BadInput: the cursor is not one of ours.
+    """
+
+    def __init__(
+        self,
+        limit: Annotated[int, Query(ge=1, le=200)] = 20,
+        cursor: Annotated[str | None, Query(max_length=200)] = None,
+    ) -> None:
+        self.limit = limit
+        self.after: tuple[datetime, uuid.UUID] | None = None
+        if cursor is not None:
+            try:
+                when, identity = base64.urlsafe_b64decode(cursor.encode("ascii")).decode("ascii").split("|")
+                self.after = (datetime.fromisoformat(when), uuid.UUID(identity))
+                if self.after[0].tzinfo is None:
+                    raise ValueError(when)
+            except (ValueError, binascii.Error):
+                raise BadInput(
+                    f"The cursor {cut(cursor, 60)!r} is not one that this list gave.",
+                    hint="Leave `cursor` out to start from the newest.",
+                    faults=[Fault("cursor", "not a cursor")],
+                ) from None
+
+    def where(
+        self, created_at: InstrumentedAttribute[datetime], identity: InstrumentedAttribute[uuid.UUID]
+    ) -> list[ColumnElement[bool]]:
+        """The condition for rows after this place; empty at the start."""
+        if self.after is None:
+            return []
+        when, last = self.after
+        return [or_(created_at < when, and_(created_at == when, identity < last))]
+
+    def page(self, rows: Sequence[T], key: Callable[[T], tuple[datetime, uuid.UUID]]) -> Page[T]:
+        """Make a page of up to `limit` + 1 rows: the surplus row only says that there are more."""
+        more = len(rows) > self.limit
+        data = list(rows[: self.limit])
+        cursor = None
+        if more:
+            when, last = key(data[-1])
+            cursor = base64.urlsafe_b64encode(f"{when.isoformat()}|{last}".encode()).decode()
+        return Page(data=data, pagination=Pagination(limit=self.limit, next_cursor=cursor))
+
+
+# --- errors -----------------------------------------------------------------------------------------------------
+
+
+class ProblemDetails(BaseModel):
+    """The one shape of every error (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str | None = None
+    errors: list[dict[str, str]] | None = None
+    request_id: str | None = None
+
+
+def _answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    details = ProblemDetails(
+        title=problem.title,
+        status=problem.status,
+        detail=problem.detail,
+        code=problem.code,
+        hint=problem.hint,
+        errors=[{"pointer": fault.pointer, "detail": fault.detail} for fault in problem.faults] or None,
+        request_id=request.scope.get("request_id"),
+    )
+    return Response(
+        details.model_dump_json(exclude_none=True),
+        status_code=problem.status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+async def _on_problem(request: Request, problem: Problem) -> Response:
+    return _answer(request, problem)
+
+
+async def _on_validation(request: Request, error: RequestValidationError) -> Response:
+    faults = [Fault(_pointer(item["loc"]), _sentence(item)) for item in error.errors()[:100]]
+    first = faults[0]
+    more = f" ({len(faults)} errors in all)" if len(faults) > 1 else ""
+    return _answer(request, BadInput(f"{first.pointer}: {first.detail}{more}", faults=faults))
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    where, *rest = location or ("body",)
+    if where == "body":
+        return "/" + "/".join(cut(str(part), 60).replace("~", "~0").replace("/", "~1") for part in rest)
+    return ".".join(cut(str(part), 60) for part in rest) or str(where)
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    text = str(item["msg"])
+    given = item.get("input")
+    if item["type"] not in ("missing", "extra_forbidden") and isinstance(given, str | int | float | bool):
+        text += f" (given: {cut(repr(given), 100)})"
+    return text
+
+
+async def _on_http(request: Request, error: HTTPException) -> Response:
+    problem = Problem(_HTTP.get(error.status_code, str(error.detail)).format(path=cut(request.url.path)))
+    problem.status, problem.title = error.status_code, str(error.detail)
+    problem.code = problem.title.lower().replace(" ", "_")
+    return _answer(request, problem, dict(error.headers or {}))
+
+
+_HTTP = {
+    404: "There is nothing at {path}.",
+    405: "This method is not allowed at {path}.",
+}
+
+
+async def _on_database(request: Request, error: DBAPIError) -> Response:
+    problem = explain(error)
+    log.error("database error", extra={"kind": problem.code}, exc_info=error)
+    return _answer(request, problem)
+
+
+class RequestContext:
+    """Gives each request an id, and answers what nothing else could: a 500 that says nothing of the inside."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope["request_id"] = str(uuid.uuid4())
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], (b"x-request-id", scope["request_id"].encode())]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception:
+            log.exception("request failed", extra={"request_id": scope["request_id"], "path": scope["path"]})
+            if started:  # the answer cannot be taken back: break it off, so that nobody takes it for whole
+                raise
+            problem = Problem(
+                "Something failed inside the server; nothing was stored by this request.",
+                hint="The server's log holds the cause under this request_id.",
+            )
+            problem.title, problem.code = "Internal error", "internal"
+            await _answer(Request(scope), problem)(scope, receive, watch)
+
+
+def install(app: FastAPI) -> None:
+    """Give an application our errors and request ids."""
+    app.add_exception_handler(Problem, _on_problem)  # type: ignore[arg-type]  # handlers take the class they are given for
+    app.add_exception_handler(RequestValidationError, _on_validation)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _on_http)  # type: ignore[arg-type]
+    app.add_exception_handler(DBAPIError, _on_database)  # type: ignore[arg-type]
+    app.add_middleware(RequestContext)
+
+
+def parse_id(text: str, what: str) -> uuid.UUID:
+    """Read an id from a path.
+
+    Raises:
+        BadInput: it is no UUID.
+    """
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise BadInput(
+            f"{cut(text, 60)!r} is not the id of a {what}.", hint=f"An id looks like {uuid.UUID(int=0)}."
+        ) from None
+
+
+def missing(what: str, name: object) -> NotFound:
+    """The error for something that is not there."""
+    return NotFound(f"There is no {what} {cut(str(name), 100)!r}.")

@@ -1,0 +1,38 @@
+"""Settings of the system, read from `TUNIX_RT_*` once and passed down."""
+
+import os
+import sys
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_home() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "tunix-rt"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tunix-rt"
+
+
+class Settings(BaseSettings):
+    """What a deployment may set; every field is an environment variable `TUNIX_RT_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="TUNIX_RT_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=_default_home, description="folder of everything that is stored")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in `home`")
+    body_limit_bytes: int = Field(default=2**20, description="largest request body")
+    upload_limit_bytes: int | None = Field(default=64 * 2**20, description="largest upload; none in process")
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database's URL with its driver named."""
+        url = self.database_url or f"sqlite:///{self.home.resolve() / 'tunix-rt.db'}"
+        for plain, driver in (
+            ("sqlite://", "sqlite+aiosqlite://"),
+            ("postgresql://", "postgresql+psycopg://"),
+            ("postgres://", "postgresql+psycopg://"),
+        ):
+            if url.startswith(plain):
+                return driver + url.removeprefix(plain)
+        return url

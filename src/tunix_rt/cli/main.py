@@ -1,0 +1,117 @@
+"""`tunix-rt`: the tree of commands, and the one place where an error becomes an exit code.
+
+Commands are loaded when they are called: `--help` reads the table below and imports nothing heavy.
+"""
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from tunix_rt import __version__
+from tunix_rt.base.errors import Problem, nearest
+
+# name -> (module:attribute, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("tunix_rt.cli.demo:demo", "The whole loop on this machine, in minutes."),
+    "serve": ("tunix_rt.cli.serve:serve", "The HTTP API on this machine."),
+    "doctor": ("tunix_rt.cli.doctor:doctor", "Versions, devices, database, disk, extras; paste-ready."),
+    "db": ("tunix_rt.cli.db:db", "Migrate the database."),
+    "traces": ("tunix_rt.cli.traces:traces", "Import, generate, find, score and compare traces."),
+    "datasets": ("tunix_rt.cli.datasets:datasets", "Build, export, compare and audit data sets."),
+    "train": ("tunix_rt.cli.train:train", "Train a model here and now."),
+    "generate": ("tunix_rt.cli.generate:generate", "Answer an eval set with a model."),
+    "evaluate": ("tunix_rt.cli.evaluate:evaluate", "Score predictions against an eval set."),
+    "compare": ("tunix_rt.cli.evaluate:compare", "Compare two models on the same items."),
+    "leaderboard": ("tunix_rt.cli.evaluate:leaderboard", "Ranked evaluations, with their intervals."),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(f"No command {args[0]!r}.{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tunix-rt")
+@click.option("--url", envvar="TUNIX_RT_URL", help="A server to talk to; without it, the database on this machine.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def root(ctx: click.Context, url: str | None, debug: bool) -> None:
+    """Teach a small language model to reason, and know whether it worked.
+
+    Everything is stored under TUNIX_RT_HOME. Start with: tunix-rt demo
+    """
+    ctx.obj = {"url": url, "debug": debug}
+
+
+def main() -> None:
+    """Run a command; every failure ends in one clear message and its exit code."""
+    arguments = sys.argv[1:]
+    as_json = "--json" in arguments
+    debug = "--debug" in arguments
+    try:
+        code = root.main(args=arguments, prog_name="tunix-rt", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tunix-rt"
+        code = _report(2, "wrong_usage", error.format_message(), f"See: {where} --help", as_json)
+    except Problem as problem:
+        if debug:
+            traceback.print_exc()
+        detail = problem.detail + "".join(f"\n  {fault.pointer}: {fault.detail}" for fault in problem.faults[:20])
+        code = _report(problem.exit_code, problem.code, detail, problem.hint, as_json)
+    except (KeyboardInterrupt, click.Abort):
+        code = _report(130, "interrupted", "Interrupted.", None, as_json)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # the last stand: a bug of ours, or a library's error that we cannot name yet
+        if debug:
+            traceback.print_exc()
+        detail = f"{type(error).__name__}: {error}"
+        code = _report(
+            1, "unexpected", f"Unexpected error: {detail}", "Run it again with --debug to see where.", as_json
+        )
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(code: int, name: str, detail: str, hint: str | None, as_json: bool) -> int:
+    if as_json:
+        error: dict[str, Any] = {"code": name, "detail": detail, "hint": hint}
+        print(json.dumps({"error": error}, ensure_ascii=False))
+    else:
+        click.secho(f"Error: {detail}", fg="red", err=True)
+        if hint:
+            click.echo(f"  {hint}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

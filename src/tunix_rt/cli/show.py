@@ -1,0 +1,74 @@
+"""How results look: JSON for machines, tables for people, talk on stderr."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tunix_rt.base import jsontext
+
+
+def json_option(command: Any) -> Any:
+    """Add `--json`: one document on stdout and nothing else."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(command)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(jsontext.dumps(value).decode() + "\n")
+
+
+def printable(text: str) -> str:
+    """Make hostile text safe for a terminal: control characters are shown, never obeyed."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def say(text: str) -> None:
+    """Talk to the person: progress, warnings, the next step; on stderr."""
+    click.echo(text, err=True)
+
+
+def console() -> Console:
+    """A console on stdout: coloured on a terminal, plain elsewhere."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
+    """Print a table on stdout: drawn on a terminal, tab-separated elsewhere (so that `cut` and `awk` can read it).
+
+    Args:
+        columns: headings.
+        rows: cells, shown as text.
+        right: headings whose cells are figures.
+    """
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            click.echo("\t".join(printable(str(cell)).replace("\t", " ").replace("\n", "\\n") for cell in row))
+        return
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(printable(str(cell)).replace("[", "\\[") for cell in row))
+    console().print(drawn)
+
+
+def progress() -> Progress:
+    """A progress bar on stderr; silent where stderr is no terminal."""
+    err = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )

@@ -1,0 +1,1 @@
+"""Data sets: immutable selections of traces, by digest, with their splits."""

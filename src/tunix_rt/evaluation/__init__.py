@@ -1,0 +1,1 @@
+"""Evaluation worth believing: answers, statistics, leaderboard."""

@@ -1,0 +1,88 @@
+"""The database's versions: Alembic, driven from Python, the same way on SQLite and PostgreSQL."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, inspect, make_url
+from sqlalchemy.pool import NullPool
+
+from tunix_rt.base.db import Base, begin_sqlite, prepare_sqlite
+from tunix_rt.base.errors import Conflict
+from tunix_rt.datasets import models as _datasets  # noqa: F401  # their tables belong to Base.metadata
+from tunix_rt.traces import models as _traces  # noqa: F401
+
+_BY_HAND = ("traces_fts", "ix_traces_fulltext")
+
+
+def sync_engine(url: str) -> Engine:
+    """A plain engine for the same database: migrations run one at a time and need no event loop."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed.set(drivername="sqlite"), poolclass=NullPool).execution_options(writes=True)
+        event.listen(engine, "connect", prepare_sqlite)
+        event.listen(engine, "begin", begin_sqlite)
+        return engine
+    return create_engine(parsed, poolclass=NullPool)
+
+
+def _config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["url"] = url
+    return config
+
+
+def head() -> str:
+    """The version that this code needs."""
+    found = ScriptDirectory(str(Path(__file__).parent)).get_current_head()
+    assert found is not None, "the package ships its migrations"
+    return found
+
+
+def current(url: str) -> str | None:
+    """The database's version; None when it is empty."""
+    engine = sync_engine(url)
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(url: str, to: str = "head") -> None:
+    """Bring the database up; two at once wait for each other."""
+    _not_newer(url)
+    command.upgrade(_config(url), to)
+
+
+def downgrade(url: str, to: str) -> None:
+    """Take the database back to version `to` (`base` empties it)."""
+    _not_newer(url)
+    command.downgrade(_config(url), to)
+
+
+def _not_newer(url: str) -> None:
+    found = current(url)
+    known = {script.revision for script in ScriptDirectory(str(Path(__file__).parent)).walk_revisions()}
+    if found is not None and found not in known:
+        raise Conflict(
+            f"The database is at version {found}, which this release does not know (it needs {head()}).",
+            hint="A newer Tunix RT has used it: install that release again, or set TUNIX_RT_HOME to another folder.",
+        )
+
+
+def drift(url: str) -> list[str]:
+    """How the database differs from the models; empty when it does not."""
+    engine = sync_engine(url)
+    with engine.connect() as connection:
+        # The full-text index is made by hand, since no model can describe it on both databases.
+        context = MigrationContext.configure(
+            connection, opts={"include_name": lambda name, _kind, _parents: not str(name).startswith(_BY_HAND)}
+        )
+        return [str(change) for change in compare_metadata(context, Base.metadata)]
+
+
+def tables(url: str) -> list[str]:
+    """Names of the tables that exist."""
+    return inspect(sync_engine(url)).get_table_names()

@@ -1,0 +1,1 @@
+"""Reasoning traces: immutable, content-addressed, deduplicated."""

@@ -1,0 +1,88 @@
+"""What tests share: a fresh database of each kind, the application on it, and its client."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.postgres import Postgres
+from tunix_rt import migrations
+from tunix_rt.app import create_app
+from tunix_rt.base.settings import Settings
+
+os.environ.pop("TUNIX_RT_URL", None)
+os.environ.pop("TUNIX_RT_DATABASE_URL", None)
+
+GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k" / "train.jsonl"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server with a migrated template database."""
+    server = Postgres()
+    try:
+        server.start()
+        _admin(server, "CREATE DATABASE template")
+        migrations.upgrade(server.url("template"))
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrations.upgrade(f"sqlite:///{path}")
+    return path
+
+
+def _admin(server: Postgres, statement: str) -> None:
+    with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh, migrated database: every test that asks for one runs on both kinds."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        path = tmp_path / "tunix-rt.db"
+        path.write_bytes(template.read_bytes())
+        yield f"sqlite+aiosqlite:///{path}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"test_{os.urandom(6).hex()}"
+    _admin(server, f"CREATE DATABASE {name} TEMPLATE template")
+    yield server.url(name)
+    _admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings on a fresh database and home."""
+    return Settings(home=tmp_path / "home", database_url=database_url)
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the real application, in process."""
+    app = create_app(settings)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://test"
+        ) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def gsm8k() -> Path:
+    """The GSM8K training split, where it is present."""
+    if not GSM8K.exists():
+        pytest.skip(f"no {GSM8K.name}: the real data set is not on this machine")
+    return GSM8K
