@@ -115,9 +115,9 @@ class Postgres:
         """
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
         environment |= {"LC_ALL": "C", "HOME": str(self.folder)}
-        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        encoding = ["-E", "UTF8", "--locale=C", "--no-sync"]
         made = subprocess.run(
-            [str(self.binaries / "initdb"), "-D", str(self.data), *options],
+            [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", *encoding],
             cwd="/", env=environment, capture_output=True, text=True, check=False, **self.user,
         )  # fmt: skip
         if made.returncode:
