@@ -102,7 +102,7 @@ class Postgres:
         if not self.user:
             return True
         try:
-            command = [self.binaries / "initdb", "--version"]
+            command = [str(self.binaries / "initdb"), "--version"]
             return subprocess.run(command, capture_output=True, cwd="/", check=False, **self.user).returncode == 0
         except PermissionError:
             return False

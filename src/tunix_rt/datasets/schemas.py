@@ -1,0 +1,131 @@
+"""What goes in and out of the data sets' routes."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from tunix_rt.base.http import Body, Time
+from tunix_rt.traces.schemas import TraceFilters
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
+Name = Annotated[
+    str,
+    Field(max_length=99, pattern=r"^[a-z0-9][a-z0-9._-]*$", description="lower case letters, digits, . _ -"),
+]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class BuildRequest(Body):
+    """What a data set is made of.
+
+    Attributes:
+        name: of the data set; with `version` it makes the key.
+        version: left out: the next `v1`, `v2`, … of this name; the existing one when the content is the same.
+        filters: which traces; none: all.
+        limit: how many at most.
+        selection_strategy: `latest` takes the newest first; `random` draws by `seed`.
+        seed: of the random selection.
+        splits: share of each split but `train`, which gets the rest.
+        group_by: what is never divided between splits: `trace`, `prompt`, or a key of the meta as `meta.KEY`.
+        parent: key of the data set that this one was made from.
+        provenance: anything the caller wants to keep with it.
+    """
+
+    name: Name
+    version: Name | None = None
+    filters: TraceFilters = TraceFilters()
+    limit: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    selection_strategy: Literal["latest", "random"] = "latest"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    splits: dict[Name, Share] = {}
+    group_by: Annotated[str, Field(pattern=r"^(trace|prompt|meta\..{1,100})$")] = "trace"
+    parent: str | None = None
+    provenance: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "BuildRequest":
+        if self.selection_strategy == "random" and self.seed is None:
+            raise ValueError("selection_strategy random needs a seed, so that it can be repeated")
+        if "train" in self.splits:
+            raise ValueError("train gets what the other splits leave; leave it out")
+        if sum(self.splits.values()) >= 1:
+            raise ValueError("the shares of the splits leave nothing to train")
+        return self
+
+    @field_validator("name", "version")
+    @classmethod
+    def _whole(cls, value: str | None) -> str | None:
+        if value is not None and not NAME.match(value):  # `$` of the pattern would admit a newline at the end
+            raise ValueError("a name has lower case letters, digits, . _ - and begins with a letter or digit")
+        return value
+
+
+class Split(BaseModel):
+    """A split of a data set: how many traces, and the digest over their ids in order."""
+
+    count: int
+    digest: str
+
+
+class Span(BaseModel):
+    """Spread of a figure over the traces of a data set."""
+
+    min: int
+    mean: float
+    max: int
+
+
+class Manifest(BaseModel):
+    """A data set version, as `spec/formats.md` says."""
+
+    dataset_key: str
+    name: str
+    version: str
+    digest: str
+    created_at: Time
+    trace_count: int
+    filters: dict[str, Any]
+    selection_strategy: str
+    seed: int | None
+    limit: int | None
+    group_by: str
+    splits: dict[str, Split]
+    shares: dict[str, float]
+    stats: dict[str, Span]
+    parent: str | None
+    provenance: dict[str, Any]
+
+
+class Moved(BaseModel):
+    """A trace that both versions hold, in different splits."""
+
+    id: str
+    base: str
+    other: str
+
+
+class Diff(BaseModel):
+    """How two data sets differ; lists name the first 100, counts are whole."""
+
+    base: str
+    other: str
+    same_content: bool
+    added_count: int
+    removed_count: int
+    moved_count: int
+    common_count: int
+    added: list[str]
+    removed: list[str]
+    moved: list[Moved]
+    stats: dict[str, dict[str, Span]]
+
+
+class AuditRequest(Body):
+    """Which tokens to account for; `tokenizer` is the name of a folder under TUNIX_RT_HOME/models, never a path."""
+
+    tokenizer: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    template: Literal["reasoning", "answer"] = "reasoning"
+    max_length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
+    overlong: Literal["raise", "truncate", "drop"] = "raise"
+    split: str | None = None

@@ -1,0 +1,82 @@
+"""Answers of a model folder to prompts: rendered, stopped and decoded exactly as in training."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunix_rt.base.errors import BadInput, Fault
+from tunix_rt.training import engines
+from tunix_rt.training.engines import Sampling
+from tunix_rt.training.render import prompt_tokens
+from tunix_rt.training.tokenizer import Folder
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are drawn.
+
+    Attributes:
+        max_new_tokens: longest answer in tokens.
+        temperature: 0 takes the likeliest token.
+        seed: of the draws.
+        samples: answers for each prompt; over 1 only with a temperature.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    samples: int = 1
+
+
+def answers(
+    model: Path,
+    items: Sequence[tuple[str, str]],
+    decoding: Decoding,
+    device: str,
+    done: Callable[[int], None] = lambda _: None,
+) -> Iterator[dict[str, Any]]:
+    """Answer prompts.
+
+    Args:
+        model: a folder in the Hugging Face layout.
+        items: (id, prompt), ids unique.
+        decoding: how.
+        device: `auto`, `cpu`, `gpu` or `tpu`.
+        done: told how many answers are finished.
+
+    Yields:
+        Predictions as in `spec/formats.md`, in the order of the items, `sample` 0.. within an item.
+
+    Raises:
+        BadInput: samples without a temperature; prompts that cannot be rendered, each named.
+    """
+    if decoding.samples > 1 and decoding.temperature == 0:
+        raise BadInput(
+            f"{decoding.samples} samples at temperature 0 would all be equal.", hint="Set --temperature, 0.8 say."
+        )
+    tokenizer = Folder(model)
+    prompts: list[list[int]] = []
+    faults: list[Fault] = []
+    for name, prompt in items:
+        try:
+            prompts.append(prompt_tokens(prompt, tokenizer))
+        except BadInput as error:
+            faults.append(Fault(name, error.detail))
+    if faults:
+        raise BadInput(f"{len(faults)} of {len(items)} prompts cannot be given to this model.", faults=faults)
+    engine = engines.load("tunix")
+    engine.devices(device)
+    sampling = Sampling(decoding.max_new_tokens, decoding.temperature, decoding.seed, tokenizer.stop)
+    repeated = [prompt for prompt in prompts for _ in range(decoding.samples)]
+    generated = engine.generate(model, repeated, sampling, done)
+    for number, answer in enumerate(generated):
+        item, sample = divmod(number, decoding.samples)
+        yield {
+            "id": items[item][0],
+            "output": tokenizer.decode(answer.tokens),
+            "finish_reason": answer.finish_reason,
+            "prompt_tokens": len(prompts[item]),
+            "completion_tokens": len(answer.tokens) + (answer.finish_reason == "stop"),
+            **({"sample": sample} if decoding.samples > 1 else {}),
+        }
