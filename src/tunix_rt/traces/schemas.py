@@ -1,0 +1,320 @@
+"""What a trace looks like at our boundary: the limits of the format, the filters of a search, the answers."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from tunix_rt.base.http import Time
+
+MAX_META_BYTES = 64 * 2**10
+MAX_SOURCE = 200
+MAX_I = 2**53 - 1  # the largest integer that canonical JSON (RFC 8785) can hold
+INT32 = 2**31 - 1
+
+
+# --- the trace --------------------------------------------------------------------------------------------------
+
+
+def _small(meta: dict[str, Any]) -> dict[str, Any]:
+    size = len(orjson.dumps(meta)) if meta else 0
+    if size > MAX_META_BYTES:
+        raise PydanticCustomError(
+            "meta_too_large",
+            "is {size} bytes as JSON; at most {limit} are allowed",
+            {"size": size, "limit": MAX_META_BYTES},
+        )
+    return meta
+
+
+def _none_is_empty(meta: Any) -> Any:
+    return {} if meta is None else meta
+
+
+Meta = Annotated[dict[str, Any], BeforeValidator(_none_is_empty), AfterValidator(_small)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Step(_Strict):
+    """One step of the reasoning."""
+
+    i: Annotated[int, Field(ge=0, le=MAX_I, description="place in the order; unique within the trace")]
+    type: Annotated[str, Field(min_length=1, max_length=64)]
+    content: Annotated[str, Field(min_length=1, max_length=20_000)]
+    meta: Meta = Field(default={}, description="labels, calculations; part of the trace's identity")
+
+
+def _unique(steps: list[Step]) -> list[Step]:
+    if len({step.i for step in steps}) == len(steps):
+        return steps
+    first: dict[int, int] = {}
+    for place, step in enumerate(steps):
+        if step.i in first:
+            why = PydanticCustomError(
+                "repeated_step",
+                "the step number {i} stands twice (first at steps/{first}); every step needs its own",
+                {"i": step.i, "first": first[step.i]},
+            )
+            raise ValidationError.from_exception_data(
+                "Trace", [InitErrorDetails(type=why, loc=(place, "i"), input=step.i)]
+            )
+        first[step.i] = place
+    return steps
+
+
+class TraceIn(_Strict):
+    """A trace as it comes in (format version 1.0)."""
+
+    trace_version: Literal["1.0"]
+    prompt: Annotated[str, Field(min_length=1, max_length=50_000)]
+    steps: Annotated[list[Step], Field(min_length=1, max_length=1_000), AfterValidator(_unique)]
+    final_answer: Annotated[str, Field(min_length=1, max_length=50_000)]
+    meta: Meta = Field(default={}, description="whatever describes the trace; not part of its identity")
+
+
+# --- filters ----------------------------------------------------------------------------------------------------
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is outside the years 1 to 9999 in UTC") from None
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return orjson.dumps(value).decode() if isinstance(value, int | float) else value
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds NUL, which no stored text does")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+UtcTime = Annotated[datetime, AfterValidator(_utc)]
+Count = Annotated[int, Field(ge=0, le=INT32)]
+
+
+class TraceFilters(BaseModel):
+    """Which traces are meant; every filter that is set must hold.
+
+    `created_after` and `created_before` exclude the moment itself; a time without a zone is UTC.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Annotated[Text | None, Field(min_length=1, max_length=MAX_SOURCE)] = None
+    q: Annotated[Text | None, Field(max_length=1_000, description="words that all occur in prompt or answer")] = None
+    meta: dict[Text, Annotated[Text, BeforeValidator(_as_text)]] = Field(
+        default={}, description="top-level keys of meta with their values as text; numbers compare as numbers"
+    )
+    min_steps: Count | None = None
+    max_steps: Count | None = None
+    created_after: UtcTime | None = None
+    created_before: UtcTime | None = None
+
+    @field_validator("q")
+    @classmethod
+    def _has_a_word(cls, q: str | None) -> str | None:
+        if q is not None and not any(char.isalnum() for char in q):
+            raise ValueError("holds no word to look for; leave it out to find all traces")
+        return q
+
+    @field_validator("max_steps")
+    @classmethod
+    def _not_below(cls, most: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("min_steps")
+        if most is not None and least is not None and most < least:
+            raise ValueError(f"is below min_steps ({least}): no trace can match")
+        return most
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "TraceFilters":
+        if self.created_after and self.created_before and self.created_before <= self.created_after:
+            raise ValueError("created_before is not later than created_after: no trace can match")
+        return self
+
+
+# --- answers ----------------------------------------------------------------------------------------------------
+
+
+class Created(BaseModel):
+    """A stored trace, new or already there."""
+
+    id: uuid.UUID
+    created_at: Time
+    trace_version: str
+    digest: str
+
+
+class BatchCreated(BaseModel):
+    """The traces of a batch, in the order of the request."""
+
+    created_count: int
+    already_present: int
+    traces: list[Created]
+
+
+class Rejected(BaseModel):
+    """A line that was not imported, and why."""
+
+    line: int
+    reason: str
+
+
+class ImportReport(BaseModel):
+    """Every line accounted for: lines = created + already_present + rejected_count + blank."""
+
+    format: str | None = Field(description="the format that was asked for or detected; null: no line told it")
+    created: int
+    already_present: int
+    rejected: list[Rejected] = Field(description="the first 100")
+    rejected_count: int
+    lines: int
+    blank: int
+
+
+class TraceRow(BaseModel):
+    """A trace in a list."""
+
+    id: uuid.UUID
+    created_at: Time
+    trace_version: str
+    digest: str
+    source: str | None
+    step_count: int
+    prompt_preview: str = Field(description="the first 200 characters")
+    answer_preview: str = Field(description="the first 200 characters")
+
+
+class Score(BaseModel):
+    """A score of a trace."""
+
+    criteria: str
+    score: float
+    details: dict[str, Any]
+    created_at: Time
+
+
+class StepOut(BaseModel):
+    """A step as it is stored."""
+
+    i: int
+    type: str
+    content: str
+    meta: dict[str, Any] | None = None
+
+
+class TraceOut(BaseModel):
+    """A whole trace."""
+
+    id: uuid.UUID
+    created_at: Time
+    digest: str
+    source: str | None
+    trace_version: str
+    prompt: str
+    steps: list[StepOut]
+    final_answer: str
+    meta: dict[str, Any]
+    scores: list[Score]
+
+
+class ScoreBody(_Strict):
+    """By which criteria to score."""
+
+    criteria: str = "baseline"
+
+
+class Scored(BaseModel):
+    """A new score."""
+
+    trace_id: uuid.UUID
+    score: float
+    details: dict[str, Any]
+
+
+class Span(BaseModel):
+    """A run of words: the same on both sides, only in the base, or only in the other."""
+
+    op: Literal["equal", "delete", "insert"]
+    text: str
+
+
+class StepDiff(BaseModel):
+    """A pair of aligned steps; `base` and `other` are places in the lists of steps, null where a side has none."""
+
+    op: Literal["equal", "replace", "insert", "delete"]
+    base: int | None
+    other: int | None
+    words: list[Span] | None = Field(description="of a replaced pair: its words, in order")
+
+
+class Side(BaseModel):
+    """One of two compared traces, with its baseline score worked out here and now."""
+
+    trace: TraceOut
+    baseline: float
+
+
+class Comparison(BaseModel):
+    """Two traces side by side."""
+
+    base: Side
+    other: Side
+    same_prompt: bool
+    same_answer: bool
+    steps: list[StepDiff]
+
+
+class SourceOut(BaseModel):
+    """A source of generated traces."""
+
+    name: str
+    description: str
+    options: dict[str, Any] = Field(description="JSON schema of its options")
+
+
+class Sources(BaseModel):
+    """All sources that are installed."""
+
+    data: list[SourceOut]
+
+
+class GenerateBody(_Strict):
+    """What to generate; the same request gives the same traces."""
+
+    source: Annotated[str, Field(min_length=1, max_length=MAX_SOURCE)]
+    count: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    options: dict[str, Any] = {}
+
+
+class Generated(BaseModel):
+    """What was stored of a generation."""
+
+    source: str
+    seed: int
+    count: int
+    created: int
+    already_present: int
