@@ -6,6 +6,7 @@ and without a server.
 
 import asyncio
 import contextlib
+import urllib.parse
 from collections.abc import AsyncIterator, Coroutine, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -182,6 +183,11 @@ async def every(api: httpx.AsyncClient, path: str, limit: int | None, params: di
         cursor = body["pagination"]["next_cursor"]
         if cursor is None:
             return
+
+
+def quote(name: str) -> str:
+    """A caller's name as one segment of a path."""
+    return urllib.parse.quote(name, safe="")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -38,10 +38,10 @@ class BuildRequest(Body):
     limit: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     selection_strategy: Literal["latest", "random"] = "latest"
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    splits: dict[Name, Share] = {}
+    splits: dict[Name, Share] = Field(default_factory=dict)
     group_by: Annotated[str, Field(pattern=r"^(trace|prompt|meta\..{1,100})$")] = "trace"
     parent: str | None = None
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> "BuildRequest":

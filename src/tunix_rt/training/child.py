@@ -63,13 +63,13 @@ def prepare(folder: RunFolder, device: str) -> Prepared:
 
 
 def run(
-    folder: RunFolder, device: str, resume: bool, told: Callable[[str, dict[str, Any]], None] | None = None
+    folder: RunFolder, prepared: Prepared, resume: bool, told: Callable[[str, dict[str, Any]], None] | None = None
 ) -> Outcome:
     """Train a run directory to its end, or to a stop by SIGINT or SIGTERM.
 
     Args:
         folder: the run.
-        device: `auto`, `cpu`, `gpu` or `tpu`.
+        prepared: what `prepare` made of it.
         resume: go on from the newest checkpoint; from the start where there is none yet.
         told: is given each event as it is written.
 
@@ -84,7 +84,7 @@ def run(
             told(event, fields)
 
     try:
-        outcome = _train(folder, device, resume, emit)
+        outcome = _train(folder, prepared, resume, emit)
         emit("end", reason=outcome.reason, step=outcome.step)
         return outcome
     except Problem as problem:
@@ -97,8 +97,7 @@ def run(
         log.close()
 
 
-def _train(folder: RunFolder, device: str, resume: bool, emit: Callable[..., None]) -> Outcome:
-    prepared = prepare(folder, device)
+def _train(folder: RunFolder, prepared: Prepared, resume: bool, emit: Callable[..., None]) -> Outcome:
     config = folder.config
     checkpoints = folder.checkpoints() if resume else []
     if resume:

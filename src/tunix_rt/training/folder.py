@@ -3,9 +3,11 @@
 import hashlib
 import importlib.metadata
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -113,7 +115,29 @@ def create(
             hint="model_id is `scratch` or a folder with config.json, *.safetensors and tokenizer.json.",
         )
     path.mkdir(parents=True, exist_ok=True)
-    folder = RunFolder(path)
+    with removed_on_error(path):
+        return _fill(RunFolder(path), config, base, splits, dataset, device)
+
+
+@contextmanager
+def removed_on_error(path: Path) -> Iterator[None]:
+    """Take a run directory away again if the block fails: nothing was trained in it."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _fill(
+    folder: RunFolder,
+    config: TrainingConfig,
+    base: Path | None,
+    splits: dict[str, Iterable[bytes]],
+    dataset: dict[str, Any],
+    device: str,
+) -> RunFolder:
+    path = folder.path
     for split, lines in splits.items():
         with store.whole(path / "data" / f"{split}.jsonl") as file:
             file.writelines(lines)

@@ -150,7 +150,7 @@ def train(texts: Iterable[str], kind: str, vocab_size: int, folder: Path) -> Non
         characters = sorted(set().union(*map(set, texts)))
         vocabulary = {token: number for number, token in enumerate([PAD, EOS, UNKNOWN, *characters])}
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s:.)"), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
         tokenizer.decoder = decoders.Fuse()
         tokenizer.add_special_tokens([PAD, EOS, UNKNOWN])
         names = {"pad_token": PAD, "eos_token": EOS, "unk_token": UNKNOWN}

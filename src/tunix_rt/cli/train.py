@@ -1,0 +1,222 @@
+"""`tunix-rt train`: a training here and now, watched from the first step to the result."""
+
+import math
+import re
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import TaskID
+
+from tunix_rt.base.errors import BadInput, WrongUsage
+from tunix_rt.base.settings import Settings
+from tunix_rt.cli import door, show
+from tunix_rt.cli.datasets import lines
+from tunix_rt.training import child, config, folder
+from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.folder import RunFolder
+
+PLAIN_EVERY_SECONDS = 10.0
+PARTS = ("supervised", "context", "padding")
+
+
+@click.command()
+@click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@click.option("--dataset", help="Key of the data set; else the config's `dataset`.")
+@click.option("--output", type=click.Path(path_type=Path), help="Run folder; default: one under TUNIX_RT_HOME/runs.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "gpu", "tpu"]), default="auto", show_default=True)
+@click.option("--resume", is_flag=True, help="Go on with the run in --output from its newest checkpoint.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config.")
+@click.option("--plan", "plan_only", is_flag=True, help="Print config, plan and ledger, and stop.")
+@show.json_option
+@click.pass_obj
+def train(
+    obj: dict[str, Any],
+    config_path: Path | None,
+    dataset: str | None,
+    output: Path | None,
+    device: str,
+    resume: bool,
+    overrides: tuple[str, ...],
+    plan_only: bool,
+    as_json: bool,
+) -> None:
+    """Train a model by CONFIG (YAML; left out: a small model from scratch)."""
+    if resume and output is None:
+        raise WrongUsage("--resume needs --output, the folder of the run to go on with.")
+    if resume and plan_only:
+        raise WrongUsage("--plan tells of a new run; a run that is resumed has its plan in events.jsonl.")
+    if resume and config_path is None and output is not None and (output / "config.yaml").exists():
+        config_path = output / "config.yaml"
+    resolved = config.load(config_path, overrides) if config_path else config.resolve("", "the defaults", overrides)
+    if dataset is not None:
+        resolved = resolved.model_copy(update={"dataset": dataset})
+    if resume:
+        assert output is not None, "checked above"
+        run = folder.reopen(output, resolved)
+        outcome = _Watch(run, as_json).run(child.prepare(run, device), resume=True)
+    elif plan_only:
+        with tempfile.TemporaryDirectory(prefix="tunix-rt-plan-") as scratch:
+            _plan(_create(obj["url"], resolved, Path(scratch) / "run", device), device, as_json)
+        return
+    else:
+        run = _create(obj["url"], resolved, output or _new_path(config_path), device)
+        with folder.removed_on_error(run.path):  # a refused training leaves nothing behind
+            prepared = child.prepare(run, device)
+        outcome = _Watch(run, as_json).run(prepared, resume=False)
+    if outcome == "stopped":
+        raise click.exceptions.Exit(130)
+
+
+def _new_path(config_path: Path | None) -> Path:
+    name = re.sub(r"[^a-z0-9._-]+", "-", (config_path.stem if config_path else "scratch").lower())
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    base = Settings().home / "runs" / f"{name}-{stamp}"
+    number, path = 1, base
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def _create(url: str | None, resolved: TrainingConfig, output: Path, device: str) -> RunFolder:
+    key = resolved.dataset
+    if key is None:
+        raise BadInput(
+            "No data set is named.",
+            hint="Add --dataset KEY or `dataset: KEY` to the config; see what there is: tunix-rt datasets list",
+        )
+
+    async def fetch() -> tuple[dict[str, Any], dict[str, list[bytes]]]:
+        async with door.client(url) as api:
+            manifest = await door.call(api, "GET", f"/api/datasets/{door.quote(key)}")
+            splits = {"train": resolved.data.train_split, "eval": resolved.data.eval_split}
+            present = {name: split for name, split in splits.items() if name == "train" or split in manifest["splits"]}
+            found = {name: [line async for line in lines(api, key, split)] for name, split in present.items()}
+            return manifest, {"train": [], "eval": []} | found
+
+    manifest, splits = door.run(fetch())
+    known = {name: manifest[name] for name in ("dataset_key", "digest", "splits")}
+    return folder.create(output, resolved, dict(splits), known, device)
+
+
+def _plan(run: RunFolder, device: str, as_json: bool) -> None:
+    prepared = child.prepare(run, device)
+    document = {
+        "config": run.config.model_dump(mode="json"),
+        "plan": prepared.plan.document(),
+        "ledger": {split: ledger.document() for split, ledger in prepared.ledgers.items()},
+    }
+    if as_json:
+        show.document(document)
+        return
+    click.echo(config.dump(run.config))
+    plan = prepared.plan
+    total = sum(plan.memory_bytes.values())
+    tokens = document["ledger"]["train"]["tokens"]
+    show.table(
+        ["plan", ""],
+        [
+            ["device", plan.device],
+            ["parameters", f"{plan.parameters:,}"],
+            ["vocabulary", f"{plan.vocabulary:,}"],
+            ["steps", f"{plan.steps:,} = {plan.epochs:g} epochs of {plan.rows:,} rows"],
+            ["evaluation rows", f"{plan.evaluation_rows:,}"],
+            ["tokens a step", f"{plan.tokens_per_step:,} ({run.config.batch_size} x {plan.width} padded)"],
+            [
+                "tokens of an epoch",
+                "{supervised:,} supervised, {context:,} context, {padding:,} padding".format(**tokens),
+            ],
+            *([f"memory: {name}", _bytes(size)] for name, size in plan.memory_bytes.items()),
+            ["memory so far", f"{_bytes(total)}, activations on top"],
+            ["disk", _bytes(plan.disk_bytes)],
+        ],
+    )
+    show.say("\nNothing was trained or kept. To start it, leave out --plan.")
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB" if size < 2**30 else f"{size / 2**30:,.2f} GiB"
+
+
+class _Watch:
+    """Shows a training as it goes: a bar on a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self, run: RunFolder, as_json: bool) -> None:
+        self.folder, self.as_json = run, as_json
+        self.bar = show.progress()
+        self.task: TaskID | None = None
+        self.last: dict[str, Any] = {}
+        self.evaluation: dict[str, Any] = {}
+        self.total = 0
+        self.said = 0.0
+        self.began = time.monotonic()
+        self.first = 0
+
+    def run(self, prepared: child.Prepared, resume: bool) -> str:
+        with self.bar:
+            outcome = child.run(self.folder, prepared, resume, self.told)
+        path = self.folder.path
+        if outcome.reason == "stopped":
+            show.say(
+                f"Stopped at step {outcome.step} of {self.total}; everything is in its checkpoint. Go on with:\n"
+                f"  tunix-rt train --resume --output {path}"
+            )
+        result = {
+            "run_dir": str(path),
+            "model": str(self.folder.model) if outcome.reason == "completed" else None,
+            "reason": outcome.reason,
+            "step": outcome.step,
+            "loss": self.last.get("loss"),
+            "eval_loss": self.evaluation.get("loss"),
+            "seconds": round(time.monotonic() - self.began, 3),
+        }
+        if self.as_json:
+            show.document(result)
+        elif outcome.reason == "completed":
+            figures = [f"{name} {result[name]:.4f}" for name in ("loss", "eval_loss") if result[name] is not None]
+            click.echo(f"Trained {outcome.step} steps in {result['seconds']:.0f} s. {', '.join(figures)}")
+            click.echo(str(self.folder.model))
+            show.say(f"Next: tunix-rt generate --model {self.folder.model} --eval-set FILE --output predictions.jsonl")
+        return outcome.reason
+
+    def told(self, event: str, fields: dict[str, Any]) -> None:
+        getattr(self, f"_on_{event}", lambda _: None)(fields)
+
+    def _on_plan(self, fields: dict[str, Any]) -> None:
+        rows, self.total = fields["ledger"]["train"]["rows"], fields["steps"]
+        left_out = sum(rows["rejected"].values())
+        show.say(
+            f"{fields['parameters']:,} parameters on {fields['device']}; {rows['trained']:,} rows"
+            + (f" ({left_out} left out, {rows['truncated']} truncated)" if left_out or rows["truncated"] else "")
+            + f", {self.total:,} steps of {fields['tokens_per_step']:,} tokens; run folder {self.folder.path}"
+        )
+        if fields["resumed_from"]:
+            self.first = int(fields["resumed_from"].removeprefix("step-"))
+            show.say(f"Going on from step {self.first}.")
+        self.task = self.bar.add_task("compiling", total=self.total, completed=self.first, note="")
+
+    def _on_step(self, fields: dict[str, Any]) -> None:
+        self.last = fields
+        note = f"loss {fields['loss']:.4f}  {fields['tokens_per_second']:,.0f} tokens/s"
+        if self.task is not None:
+            self.bar.update(self.task, completed=fields["step"], description="training", note=note)
+        now = time.monotonic()
+        if not sys.stderr.isatty() and (now - self.said > PLAIN_EVERY_SECONDS or fields["step"] == self.total):
+            self.said = now
+            rate = (now - self.began) / max(1, fields["step"] - self.first)
+            left = math.ceil((self.total - fields["step"]) * rate)
+            show.say(f"step {fields['step']}/{self.total}  {note}  {left} s left")
+
+    def _on_eval(self, fields: dict[str, Any]) -> None:
+        self.evaluation = fields
+        self.bar.print(
+            f"step {fields['step']}: evaluation loss {fields['loss']:.4f}"
+        ) if sys.stderr.isatty() else show.say(f"step {fields['step']}  evaluation loss {fields['loss']:.4f}")
+
+    def _on_warning(self, fields: dict[str, Any]) -> None:
+        show.say(f"Warning: {fields.get('detail')} {fields.get('changed', '')}")
