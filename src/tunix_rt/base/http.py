@@ -10,12 +10,14 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from sqlalchemy import ColumnElement, and_, or_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -38,9 +40,29 @@ Time = Annotated[
 
 
 class Body(BaseModel):
-    """Base of every request body: unknown fields are an error."""
+    """Base of every request body: unknown fields are an error that names the nearest known one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, value: Any) -> Any:
+        fields = cls.__pydantic_fields__
+        if isinstance(value, dict) and not value.keys() <= fields.keys():
+            unknown = [str(key) for key in value if key not in fields]
+            raise ValidationError.from_exception_data(
+                cls.__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("unknown_field", "{said}", {"said": f"unknown field.{near}"}),
+                        loc=(key,),
+                        input=None,
+                    )
+                    for key in unknown[:20]
+                    for near in (nearest(key, fields),)
+                ],
+            )
+        return value
 
 
 # --- requests ---------------------------------------------------------------------------------------------------
@@ -93,9 +115,26 @@ class StrictRoute(APIRoute):
                     + nearest(unknown[0], known | {f"{prefix}KEY" for prefix in prefixes}),
                     faults=[Fault(cut(key, 60), "unknown query parameter") for key in unknown],
                 )
-            return await handle(self.request_class(request.scope, request.receive))
+            _check_address(request)
+            try:
+                return await handle(self.request_class(request.scope, request.receive))
+            except HTTPException as error:
+                if isinstance(error.__cause__, Problem):  # raised while FastAPI read the body: it calls any such a 400
+                    raise error.__cause__ from None
+                raise
 
         return strict
+
+
+def _check_address(request: Request) -> None:
+    """Refuse what no database keeps; the framework would pass on NUL, and U+FFFD in place of wrong UTF-8."""
+    raw = unquote_to_bytes(request.scope["query_string"])
+    if b"\0" in raw or "\0" in request.scope["path"]:
+        raise BadInput("The address holds NUL (%00), which no stored text does.")
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"The query is not UTF-8: %{raw[error.start]:02x} stands in it.") from None
 
 
 class UploadRoute(StrictRoute):
@@ -259,7 +298,7 @@ def _pointer(location: Sequence[str | int]) -> str:
 
 
 def _sentence(item: dict[str, Any]) -> str:
-    text = str(item["msg"])
+    text = str(item["msg"]).removeprefix("Value error, ")
     given = item.get("input")
     if item["type"] not in ("missing", "extra_forbidden") and isinstance(given, str | int | float | bool):
         text += f" (given: {cut(repr(given), 100)})"

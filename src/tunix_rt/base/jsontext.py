@@ -14,6 +14,7 @@ from tunix_rt.base.errors import BadInput, cut
 
 INT64 = 2**63
 MAX_LINE_BYTES = 64 * 2**20
+MAX_DEPTH = 128  # orjson writes 254 levels at most, and PostgreSQL reads as many as its stack holds
 
 
 class NotJson(BadInput):
@@ -80,7 +81,25 @@ def loads(data: bytes | str) -> Any:
     # An escape is the only way to smuggle these in: raw surrogates are not UTF-8, raw NUL is refused by `strict`.
     if "\\u" in text:
         _check_characters(value)
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(value)
     return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inside.extend(item.values())
+            elif isinstance(item, list):
+                inside.extend(item)
+        if not inside:
+            return
+        level = inside
+    if any(isinstance(item, dict | list) for item in level):
+        raise NotJson(f"nested too deeply: over {MAX_DEPTH} levels")
 
 
 def _check_characters(value: Any) -> None:

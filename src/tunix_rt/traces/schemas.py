@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from tunix_rt.base.http import Time
+from tunix_rt.base.http import Body, Time
 
 MAX_META_BYTES = 64 * 2**10
 MAX_SOURCE = 200
@@ -44,11 +44,38 @@ def _none_is_empty(meta: Any) -> Any:
     return {} if meta is None else meta
 
 
+def _exact(meta: dict[str, Any]) -> dict[str, Any]:
+    stack: list[Any] = [meta]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            stack.extend(item for item in value.values() if not isinstance(item, str))
+        elif isinstance(value, list):
+            stack.extend(item for item in value if not isinstance(item, str))
+        elif isinstance(value, int | float) and abs(value) > MAX_I:
+            raise PydanticCustomError(
+                "inexact_number",
+                "holds the number {number}, past 2^53 - 1, which canonical JSON cannot hold; write it as a text",
+                {"number": value},
+            )
+    return meta
+
+
+def _source_fits(meta: dict[str, Any]) -> dict[str, Any]:
+    source = meta.get("source")
+    if isinstance(source, str) and len(source) > MAX_SOURCE:
+        why = PydanticCustomError(
+            "source_too_long", "String should have at most {limit} characters", {"limit": MAX_SOURCE}
+        )
+        raise ValidationError.from_exception_data("Trace", [InitErrorDetails(type=why, loc=("source",), input=source)])
+    return meta
+
+
 Meta = Annotated[dict[str, Any], BeforeValidator(_none_is_empty), AfterValidator(_small)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class _Strict(Body):
+    model_config = ConfigDict(strict=True)
 
 
 class Step(_Strict):
@@ -57,7 +84,9 @@ class Step(_Strict):
     i: Annotated[int, Field(ge=0, le=MAX_I, description="place in the order; unique within the trace")]
     type: Annotated[str, Field(min_length=1, max_length=64)]
     content: Annotated[str, Field(min_length=1, max_length=20_000)]
-    meta: Meta = Field(default={}, description="labels, calculations; part of the trace's identity")
+    meta: Annotated[Meta, AfterValidator(_exact)] = Field(
+        default={}, description="labels, calculations; part of the trace's identity"
+    )
 
 
 def _unique(steps: list[Step]) -> list[Step]:
@@ -85,7 +114,9 @@ class TraceIn(_Strict):
     prompt: Annotated[str, Field(min_length=1, max_length=50_000)]
     steps: Annotated[list[Step], Field(min_length=1, max_length=1_000), AfterValidator(_unique)]
     final_answer: Annotated[str, Field(min_length=1, max_length=50_000)]
-    meta: Meta = Field(default={}, description="whatever describes the trace; not part of its identity")
+    meta: Annotated[Meta, AfterValidator(_source_fits)] = Field(
+        default={}, description="whatever describes the trace; not part of its identity"
+    )
 
 
 # --- filters ----------------------------------------------------------------------------------------------------
@@ -115,13 +146,11 @@ UtcTime = Annotated[datetime, AfterValidator(_utc)]
 Count = Annotated[int, Field(ge=0, le=INT32)]
 
 
-class TraceFilters(BaseModel):
+class TraceFilters(Body):
     """Which traces are meant; every filter that is set must hold.
 
     `created_after` and `created_before` exclude the moment itself; a time without a zone is UTC.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Annotated[Text | None, Field(min_length=1, max_length=MAX_SOURCE)] = None
     q: Annotated[Text | None, Field(max_length=1_000, description="words that all occur in prompt or answer")] = None
@@ -293,6 +322,7 @@ class SourceOut(BaseModel):
     name: str
     description: str
     options: dict[str, Any] = Field(description="JSON schema of its options")
+    problem: str | None = Field(description="why it cannot be used, where it cannot")
 
 
 class Sources(BaseModel):
@@ -307,7 +337,7 @@ class GenerateBody(_Strict):
     source: Annotated[str, Field(min_length=1, max_length=MAX_SOURCE)]
     count: Annotated[int, Field(ge=1, le=1_000_000)]
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={}, description="the source's parameters")
 
 
 class Generated(BaseModel):

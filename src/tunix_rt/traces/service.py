@@ -1,4 +1,4 @@
-"""Finding, reading, scoring and deleting traces. What brings them in stands in `intake`, what takes them out in `export`."""
+"""Finding, reading, scoring and deleting traces; `intake` brings them in, `export` takes them out."""
 
 import re
 import uuid
@@ -130,7 +130,7 @@ async def resolve(session: AsyncSession, name: str) -> Trace:
     if not 6 <= len(digits) <= 32 or not re.fullmatch(r"[0-9a-f]+", digits):
         raise BadInput(
             f"{cut(name, 60)!r} is not the id of a trace.",
-            hint="An id is 32 hexadecimal digits, with or without dashes; its first 6 or more do where they are unique.",
+            hint="An id is 32 hexadecimal digits; its first 6 or more do where no other trace has them.",
         )
     low, high = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
     found = (await session.scalars(select(Trace).where(Trace.id.between(low, high)).order_by(Trace.id).limit(3))).all()

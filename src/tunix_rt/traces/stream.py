@@ -1,0 +1,150 @@
+"""Importing a file of any size: every line accounted for, one batch in memory at most."""
+
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import IO, Literal
+
+import orjson
+
+from tunix_rt.base import jsontext
+from tunix_rt.base.db import Database
+from tunix_rt.base.errors import BadInput, Fault
+from tunix_rt.traces import importers
+from tunix_rt.traces.intake import Row, checked, insert
+from tunix_rt.traces.schemas import ImportReport, Rejected
+
+OnError = Literal["stop", "skip"]
+BATCH_TRACES = 1_000
+BATCH_CHARACTERS = 8 * 2**20
+SHOWN = 100
+SPOOL_IN_MEMORY = 8 * 2**20
+
+
+@dataclass
+class Tally:
+    """What became of the lines of a file."""
+
+    format: str | None
+    lines: int = 0
+    blank: int = 0
+    good: int = 0
+    rejected_count: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def reject(self, line: int, reason: str) -> None:
+        """Count a bad line; the first ones are kept with their reasons."""
+        self.rejected_count += 1
+        if len(self.rejected) < SHOWN:
+            self.rejected.append(Rejected(line=line, reason=reason))
+
+    def report(self, created: int) -> ImportReport:
+        """The sums, after `created` of the good lines were stored anew."""
+        return ImportReport(
+            format=self.format,
+            created=created,
+            already_present=self.good - created,
+            rejected=self.rejected,
+            rejected_count=self.rejected_count,
+            lines=self.lines,
+            blank=self.blank,
+        )
+
+
+async def bring_in(
+    database: Database, chunks: AsyncIterable[bytes], format: str | None, source: str | None, on_error: OnError
+) -> ImportReport:
+    """Import lines from a stream.
+
+    Args:
+        database: where to store.
+        chunks: the file's bytes.
+        format: a name from `importers`; None: told from the first line that any format can read.
+        source: see `intake.checked`.
+        on_error: `stop`: nothing is stored if any line is bad; `skip`: the good lines are stored.
+
+    Raises:
+        BadInput: no format of this name; no line at all; with `stop`, the bad lines.
+    """
+    if format is not None:
+        importers.named(format)
+    tally = Tally(format)
+    batches = _batches(chunks, tally, source)
+    created = 0
+    if on_error == "skip":
+        async for batch in batches:
+            created += await _store(database, batch)
+        _check_any(tally)
+        return tally.report(created)
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
+        async for batch in batches:
+            if not tally.rejected_count:
+                spool.write(orjson.dumps([tuple(row) for row in batch]) + b"\n")
+        _check_any(tally)
+        _check_all(tally)
+        for batch in _reread(spool):
+            created += await _store(database, batch)
+    return tally.report(created)
+
+
+async def _store(database: Database, batch: list[Row]) -> int:
+    async with database.write() as session:
+        return await insert(session, batch)
+
+
+def _reread(spool: IO[bytes]) -> Iterator[list[Row]]:
+    spool.seek(0)
+    for line in spool:
+        yield [Row(*values) for values in orjson.loads(line)]
+
+
+async def _batches(chunks: AsyncIterable[bytes], tally: Tally, source: str | None) -> AsyncIterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    async for number, line in jsontext.alines(chunks):
+        tally.lines = number
+        if line is not None and not line.strip():
+            tally.blank += 1
+            continue
+        try:
+            row = _read(line, tally, source)
+        except BadInput as bad:
+            tally.reject(number, bad.detail)
+            continue
+        tally.good += 1
+        batch.append(row)
+        size += row.size
+        if len(batch) >= BATCH_TRACES or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _read(line: bytes | None, tally: Tally, source: str | None) -> Row:
+    if line is None:
+        raise BadInput(f"longer than {jsontext.MAX_LINE_BYTES // 2**20} MiB")
+    record = jsontext.loads(line)
+    if not isinstance(record, dict):
+        raise BadInput("not an object: a line of JSONL is one object")
+    if tally.format is None:
+        tally.format = importers.detect(record)
+    return checked(importers.named(tally.format)(record), source)
+
+
+def _check_any(tally: Tally) -> None:
+    if tally.lines == tally.blank:
+        what = f"only blank lines ({tally.blank})" if tally.blank else "nothing"
+        raise BadInput(f"The file holds {what}: there is no trace in it.", hint="Write one JSON object a line.")
+
+
+def _check_all(tally: Tally) -> None:
+    if not tally.rejected_count:
+        return
+    bad = tally.rejected_count
+    raise BadInput(
+        f"{bad:,} of {tally.lines:,} lines {'is' if bad == 1 else 'are'} bad; nothing was stored."
+        + (f" The first {SHOWN} are shown." if bad > SHOWN else ""),
+        hint="Mend them, or import the good ones with on_error=skip (--on-error skip).",
+        faults=[Fault(f"line {one.line}", one.reason) for one in tally.rejected],
+    )
