@@ -71,3 +71,8 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (traces, datasets, evaluation):
         app.include_router(router)
     return app
+
+
+def from_environment() -> FastAPI:
+    """The application by the environment's settings, for `uvicorn --factory`."""
+    return create_app(Settings())

@@ -44,12 +44,17 @@ def _stepwise(trace: Record) -> Record:
     }
 
 
+def _eval_set(trace: Record) -> Record:
+    return {"id": trace["id"], "prompt": trace["prompt"], "expected_answer": trace["final_answer"]}
+
+
 FORMATS: dict[str, Callable[[Record], Record]] = {
     "trace": _trace,
     "messages": _messages,
     "prompt-completion": _prompt_completion,
     "tunix_sft": _tunix_sft,
     "stepwise": _stepwise,
+    "eval-set": _eval_set,
 }
 CONTROL: dict[str, tuple[str, ...]] = {"tunix_sft": GEMMA_TURNS}
 """Texts that a format's own template gives a meaning to; a trace that holds one is refused for that format."""

@@ -1,0 +1,251 @@
+"""`tunix-rt demo`: the whole loop on this machine, through the product's own commands, for real.
+
+One start, one data set, one budget; one model learns the answers alone, the other the reasoning that leads to them.
+Each demo has a home of its own, so that it neither uses nor touches anything else that is stored.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from tunix_rt.base.errors import Failed
+from tunix_rt.base.settings import Settings
+from tunix_rt.cli import show
+from tunix_rt.training import events
+
+TASK = "word-problems"
+TRACES, HELD_OUT = 3000, 0.13
+STEPS, BATCH = 1000, 32
+MAX_NEW_TOKENS = 128
+MODELS = ("untrained", "answers", "reasoning")
+PAIRS = (("answers", "reasoning"), ("untrained", "reasoning"), ("untrained", "answers"))
+EXAMPLES = 3
+POLL_SECONDS = 0.2
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+@click.command()
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything.")
+@show.json_option
+def demo(seed: int, as_json: bool) -> None:
+    """Run the whole loop: generate, build, train, answer, evaluate, compare; some minutes on a CPU."""
+    began = time.monotonic()
+    result = _Demo(seed).run()
+    result["seconds"] = round(time.monotonic() - began, 1)
+    if as_json:
+        show.document(result)
+    else:
+        _report(result)
+
+
+class _Demo:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        self.home = Settings().home / "demo" / f"{stamp}-seed{seed}-{os.getpid()}"
+        self.home.mkdir(parents=True)
+        # What surrounds the demo must not reach into it: its database is the one in its own home.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("TUNIX_RT_")}
+        self.environment = kept | {"TUNIX_RT_HOME": str(self.home)}
+
+    def run(self) -> dict[str, Any]:
+        """Go once around the loop; returns the document of `demo --json`, `seconds` still open."""
+        eval_set, key = self.data()
+        self.train("untrained", {"dataset": key, "seed": self.seed, "steps": 0})
+        start = {"dataset": key, "seed": self.seed, "model_id": str(self.folder("untrained") / "model")}
+        budget = {"steps": STEPS, "batch_size": BATCH, "eval_every_steps": STEPS // 5, "checkpoint_every_steps": STEPS}
+        templates = {"answers": "answer", "reasoning": "reasoning"}
+        trained = {name: start | budget | {"data": {"template": template}} for name, template in templates.items()}
+        self.train_together(trained)
+        predictions = {name: self.folder(name) / "predictions" / "held-out.jsonl" for name in MODELS}
+        show.say(f"Answering {len(_lines(eval_set))} held-out problems with each model")
+        limit = ("--max-new-tokens", MAX_NEW_TOKENS)
+        self.together(
+            [
+                ("generate", "--model", self.folder(name) / "model", "--eval-set", eval_set, "--output", path, *limit)
+                for name, path in predictions.items()
+            ]
+        )
+        show.say("Evaluating and comparing")
+        scores = {
+            name: self.json("evaluate", "--eval-set", eval_set, "--predictions", path, "--name", name, "--dataset", key)
+            for name, path in predictions.items()
+        }
+        compared = [
+            {"a": a, "b": b} | self.json("compare", "--eval-set", eval_set, predictions[a], predictions[b])
+            for a, b in PAIRS
+        ]
+        return {
+            "task": TASK,
+            "seed": self.seed,
+            "home": str(self.home),
+            "seconds": None,
+            "models": [
+                {
+                    "name": name,
+                    "run_dir": str(self.folder(name)),
+                    "score": scores[name]["score"],
+                    "n": scores[name]["n_items"],
+                    "ci": scores[name]["ci"],
+                }
+                for name in MODELS
+            ],
+            "comparisons": [
+                {"a": a, "b": b} | {field: found[field] for field in ("difference", "ci", "p_value", "verdict")}
+                for (a, b), found in zip(PAIRS, compared, strict=True)
+            ],
+        }
+
+    def data(self) -> tuple[Path, str]:
+        show.say(f"Everything goes to {self.home}")
+        made = self.json("traces", "generate", TASK, "--count", TRACES, "--seed", self.seed)
+        show.say(f"Generated {made['created']:,} {TASK} traces, each step of them checkable")
+        manifest = self.json("datasets", "build", TASK, "--source", TASK, "--split", f"eval={HELD_OUT}")
+        key = manifest["dataset_key"]
+        counts = ", ".join(f"{split['count']:,} {name}" for name, split in manifest["splits"].items())
+        show.say(f"Built data set {key}: {counts}")
+        eval_set = self.home / "held-out.jsonl"
+        self.call("datasets", "export", key, "--format", "eval-set", "--split", "eval", "--output", eval_set)
+        return eval_set, key
+
+    def folder(self, name: str) -> Path:
+        return self.home / "runs" / name
+
+    def command(self, words: Iterable[object]) -> list[str]:
+        return [sys.executable, "-m", "tunix_rt.cli.main", *map(str, words)]
+
+    def call(self, *words: object) -> str:
+        return self.together([words])[0]
+
+    def json(self, *words: object) -> Any:
+        return json.loads(self.call(*words, "--json"))
+
+    def together(self, commands: Sequence[Iterable[object]]) -> list[str]:
+        """Run commands side by side; returns what each printed."""
+        running = [self.start(words) for words in commands]
+        return [_end(process) for process in running]
+
+    def start(self, words: Iterable[object]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            self.command(words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def config(self, name: str, config: dict[str, Any]) -> Path:
+        path = self.home / "configs" / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        return path
+
+    def train(self, name: str, config: dict[str, Any]) -> None:
+        self.call("train", self.config(name, config), "--output", self.folder(name), "--json")
+
+    def train_together(self, configs: dict[str, dict[str, Any]]) -> None:
+        show.say(f"Training {len(configs)} models from one start, {STEPS:,} steps of {BATCH} examples each")
+        running = {
+            name: self.start(["train", self.config(name, config), "--output", self.folder(name), "--json"])
+            for name, config in configs.items()
+        }
+        with show.progress() as bar:
+            tasks = {name: bar.add_task(name, total=STEPS, note="compiling") for name in configs}
+            while any(process.poll() is None for process in running.values()):
+                for name, task in tasks.items():
+                    last = _last_step(self.folder(name) / "events.jsonl")
+                    if last:
+                        bar.update(task, completed=last["step"], note=f"loss {last['loss']:.4f}")
+                time.sleep(POLL_SECONDS)
+        for name, process in running.items():
+            _end(process)
+            found = events.steps(self.folder(name) / "events.jsonl")
+            show.say(f"  {name:<10} {_spark([event['loss'] for event in found])}  loss {found[-1]['loss']:.4f}")
+
+
+def _end(process: "subprocess.Popen[str]") -> str:
+    out, err = process.communicate()
+    if process.returncode:
+        words = " ".join(process.args[3:])  # type: ignore[arg-type, index]  # a list of our own making
+        raise Failed(f"`tunix-rt {words}` failed:\n{err.strip()}\n{out.strip()}".strip())
+    return out
+
+
+def _last_step(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        tail = file.read().split(b"\n")[1:-1]
+    steps = [event for line in tail if (event := json.loads(line))["event"] == "step"]
+    return steps[-1] if steps else None
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def _spark(values: list[float], width: int = 60) -> str:
+    """A curve in one line of text: the mean of each of `width` buckets, lowest to highest."""
+    count = min(width, len(values))
+    edges = [len(values) * place // count for place in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, span = min(means), (max(means) - min(means)) or 1
+    return "".join(SPARKS[round((mean - low) / span * (len(SPARKS) - 1))] for mean in means)
+
+
+# --- the report -------------------------------------------------------------------------------------------------
+
+
+def _report(result: dict[str, Any]) -> None:
+    home = Path(result["home"])
+    _examples(home)
+    click.echo()
+    click.secho(
+        f"Leaderboard: {result['task']}, {result['models'][0]['n']} held-out problems, exact answers", bold=True
+    )
+    environment = {**os.environ, "TUNIX_RT_HOME": str(home)}
+    for name in ("TUNIX_RT_DATABASE_URL", "TUNIX_RT_URL"):
+        environment.pop(name, None)
+    sys.stdout.flush()
+    subprocess.run([sys.executable, "-m", "tunix_rt.cli.main", "leaderboard"], env=environment, check=True)
+    click.echo()
+    for pair in result["comparisons"]:
+        low, high = (f"{100 * bound:+.1f}" for bound in pair["ci"])
+        click.echo(
+            f"{pair['b']} against {pair['a']}: {100 * pair['difference']:+.1f} points "
+            f"(95 % interval {low} to {high}, p = {pair['p_value']:.2g}): {pair['verdict']}"
+        )
+    click.echo(
+        f"\nThe whole loop took {result['seconds']:.0f} s with seed {result['seed']}. Everything is in:\n  {home}"
+    )
+    model, item = home / "runs" / "reasoning" / "model", home / "held-out.jsonl"
+    click.echo(
+        f"""
+Look further:
+  export TUNIX_RT_HOME={home}
+  tunix-rt datasets audit {result["task"]}-v1 --tokenizer {model} --show 1    # what exactly was trained
+  tunix-rt traces list --source {result["task"]} --limit 5
+  tunix-rt generate --model {model} --eval-set {item} -o again.jsonl
+Then again with another seed (tunix-rt demo --seed 1), or with traces of your own: see docs/tour.md."""
+    )
+
+
+def _examples(home: Path) -> None:
+    items = _lines(home / "held-out.jsonl")[:EXAMPLES]
+    said = {
+        name: {line["id"]: line for line in _lines(home / "runs" / name / "predictions" / "held-out.jsonl")}
+        for name in MODELS
+    }
+    for item in items:
+        click.echo()
+        click.secho(f"{show.printable(item['prompt'])}  [{show.printable(item['expected_answer'])}]", bold=True)
+        for name in MODELS:
+            output = show.printable(said[name][item["id"]]["output"]).replace("\n", " / ")
+            click.echo(f"  {name:<10} {output if len(output) <= 110 else output[:109] + '…'}")
