@@ -12,7 +12,7 @@ import uuid_utils.compat
 from sqlalchemy import JSON, BigInteger, Connection, DateTime, Integer, MetaData, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
@@ -100,9 +100,11 @@ def explain(error: DBAPIError) -> Problem:
         )
     if "locked" in text:
         return Unavailable("The database was busy for over 30 seconds.", hint="Try again; is a long import running?")
-    return Unavailable(
-        "The database does not answer.", hint="Check TUNIX_RT_DATABASE_URL and that the database server runs."
-    )
+    if isinstance(error, OperationalError | InterfaceError):
+        return Unavailable(
+            "The database does not answer.", hint="Check TUNIX_RT_DATABASE_URL and that the database server runs."
+        )
+    return Problem("The database refused a statement: a bug of ours; nothing was stored.", hint="See the log.")
 
 
 class Database:
@@ -160,4 +162,4 @@ class Database:
         await self.engine.dispose()
 
 
-DATABASE_DOWN = (OperationalError, InterfaceError)
+DATABASE_DOWN = (DatabaseError, InterfaceError)

@@ -1,9 +1,12 @@
 """`tunix-rt serve`: the HTTP API on this machine."""
 
+import socket
+
 import click
 import uvicorn
 
 from tunix_rt.app import create_app
+from tunix_rt.base.errors import Failed
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import show
 
@@ -13,5 +16,18 @@ from tunix_rt.cli import show
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 def serve(host: str, port: int) -> None:
     """Serve the HTTP API; Ctrl-C ends it."""
-    show.say(f"http://{host}:{port}/docs")
-    uvicorn.run(create_app(Settings()), host=host, port=port, log_level="warning")
+    app = create_app(Settings())
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise Failed(
+                f"Cannot listen on {host}:{port}: {error.strerror}.",
+                hint="Is a server running there already? Take another port: --port 8001 (0: any free one).",
+            ) from None
+        listener.listen()
+        shown = f"[{host}]" if ":" in host else host
+        show.say(f"Serving on http://{shown}:{listener.getsockname()[1]}/docs")
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
