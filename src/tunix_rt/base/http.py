@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunix_rt.base import jsontext
@@ -346,6 +347,8 @@ class RequestContext:
 
         try:
             await self.app(scope, receive, watch)
+        except ClientDisconnect:
+            log.info("client gone", extra={"request_id": scope["request_id"], "path": scope["path"]})
         except Exception:
             log.exception("request failed", extra={"request_id": scope["request_id"], "path": scope["path"]})
             if started:  # the answer cannot be taken back: break it off, so that nobody takes it for whole

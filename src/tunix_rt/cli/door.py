@@ -64,11 +64,15 @@ class _InProcess(httpx.AsyncBaseTransport):
                     return
                 raise
             finally:
-                if started.done():
+                if started.done() and not gone.is_set():  # who has gone takes nothing from a full queue
                     await chunks.put(None)
 
         task = asyncio.create_task(run())
-        head = await started
+        try:
+            head = await started
+        except asyncio.CancelledError:  # Ctrl-C: the application comes to rest before its database is closed
+            await _Answer(chunks, task, gone).aclose()
+            raise
         return httpx.Response(head["status"], headers=head["headers"], stream=_Answer(chunks, task, gone))
 
     @staticmethod

@@ -7,11 +7,13 @@ import orjson
 from sqlalchemy import and_, func, or_, select
 
 from tunix_rt.base.db import Database
+from tunix_rt.base.tasks import undisturbed
 from tunix_rt.traces.models import Trace
 from tunix_rt.traces.schemas import TraceFilters
 from tunix_rt.traces.service import conditions
 
 BATCH_TRACES = 1_000
+FIRST_TRACES = 100  # few, so that the first byte leaves at once
 BATCH_CHARACTERS = 4 * 2**20
 
 
@@ -47,34 +49,33 @@ async def lines(database: Database, filters: TraceFilters) -> AsyncIterator[byte
         Some lines at a time, of bounded size.
     """
     after: Any = None
+    limit = FIRST_TRACES
     while True:
         # The sizes come first, since a thousand of the largest traces would be 20 GB.
-        async with database.read() as session:
-            where = conditions(filters, session)
-            if after is not None:
-                same = and_(Trace.created_at == after.created_at, Trace.id > after.id)
-                where.append(or_(Trace.created_at > after.created_at, same))
-            size = Trace.step_characters + func.length(Trace.prompt) + func.length(Trace.final_answer)
-            places = (
-                await session.execute(
-                    select(Trace.number, Trace.created_at, Trace.id, size.label("size"))
-                    .where(*where)
-                    .order_by(Trace.created_at, Trace.id)
-                    .limit(BATCH_TRACES)
-                )
-            ).all()
+        places = await undisturbed(_places(database, filters, after, limit))
         for numbers in _bounded(places):
-            async with database.read() as session:
-                found = await session.execute(
-                    select(Trace.id, Trace.trace_version, Trace.prompt, Trace.steps, Trace.final_answer, Trace.meta)
-                    .where(Trace.number.in_(numbers))
-                    .order_by(Trace.created_at, Trace.id)
-                )
-                part = b"".join(line(row) for row in found)
-            yield part
-        if len(places) < BATCH_TRACES:
+            yield await undisturbed(_texts(database, numbers))
+        if len(places) < limit:
             return
-        after = places[-1]
+        after, limit = places[-1], BATCH_TRACES
+
+
+async def _places(database: Database, filters: TraceFilters, after: Any, limit: int) -> Sequence[Any]:
+    size = Trace.step_characters + func.length(Trace.prompt) + func.length(Trace.final_answer)
+    query = select(Trace.number, Trace.created_at, Trace.id, size.label("size"))
+    if after is not None:
+        same = and_(Trace.created_at == after.created_at, Trace.id > after.id)
+        query = query.where(or_(Trace.created_at > after.created_at, same))
+    async with database.read() as session:
+        query = query.where(*conditions(filters, session)).order_by(Trace.created_at, Trace.id).limit(limit)
+        return (await session.execute(query)).all()
+
+
+async def _texts(database: Database, numbers: list[int]) -> bytes:
+    columns = (Trace.id, Trace.trace_version, Trace.prompt, Trace.steps, Trace.final_answer, Trace.meta)
+    query = select(*columns).where(Trace.number.in_(numbers)).order_by(Trace.created_at, Trace.id)
+    async with database.read() as session:
+        return b"".join(line(row) for row in await session.execute(query))
 
 
 def _bounded(places: Sequence[Any]) -> list[list[int]]:

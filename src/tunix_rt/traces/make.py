@@ -12,8 +12,9 @@ from tunix_rt.base import jsontext
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Failed, Fault, Problem, cut
 from tunix_rt.traces import sources
-from tunix_rt.traces.intake import Row, checked, insert
+from tunix_rt.traces.intake import Row, checked
 from tunix_rt.traces.schemas import GenerateBody, Generated, SourceOut, Sources
+from tunix_rt.traces.stream import keep
 
 BATCH = 500
 
@@ -56,8 +57,7 @@ async def generate(database: Database, body: GenerateBody) -> Generated:
     made = await asyncio.to_thread(source.generate, body.count, body.seed, options)
     count = created = 0
     while rows := await asyncio.to_thread(_take, source, made):
-        async with database.write() as session:
-            created += await insert(session, rows)
+        created += await keep(database, rows)
         count += len(rows)
     return Generated(source=body.source, seed=body.seed, count=count, created=created, already_present=count - created)
 

@@ -11,8 +11,8 @@ from tunix_rt.base.errors import BadInput, Fault
 from tunix_rt.base.http import Page, Paging, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
 from tunix_rt.traces import export, intake, make, service, stream
 from tunix_rt.traces.compare import compare
+from tunix_rt.traces.format import MAX_SOURCE, TraceIn
 from tunix_rt.traces.schemas import (
-    MAX_SOURCE,
     BatchCreated,
     Comparison,
     Count,
@@ -24,7 +24,6 @@ from tunix_rt.traces.schemas import (
     Scored,
     Sources,
     TraceFilters,
-    TraceIn,
     TraceOut,
     TraceRow,
     UtcTime,

@@ -1,4 +1,4 @@
-"""What a trace looks like at our boundary: the limits of the format, the filters of a search, the answers."""
+"""What the routes of the traces take and give: the filters of a search, the answers. The trace itself: `format`."""
 
 import uuid
 from datetime import UTC, datetime
@@ -11,112 +11,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tunix_rt.base.http import Body, Time
+from tunix_rt.traces.format import MAX_SOURCE
 
-MAX_META_BYTES = 64 * 2**10
-MAX_SOURCE = 200
-MAX_I = 2**53 - 1  # the largest integer that canonical JSON (RFC 8785) can hold
 INT32 = 2**31 - 1
-
-
-# --- the trace --------------------------------------------------------------------------------------------------
-
-
-def _small(meta: dict[str, Any]) -> dict[str, Any]:
-    size = len(orjson.dumps(meta)) if meta else 0
-    if size > MAX_META_BYTES:
-        raise PydanticCustomError(
-            "meta_too_large",
-            "is {size} bytes as JSON; at most {limit} are allowed",
-            {"size": size, "limit": MAX_META_BYTES},
-        )
-    return meta
-
-
-def _none_is_empty(meta: Any) -> Any:
-    return {} if meta is None else meta
-
-
-def _exact(meta: dict[str, Any]) -> dict[str, Any]:
-    stack: list[Any] = [meta]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict):
-            stack.extend(item for item in value.values() if not isinstance(item, str))
-        elif isinstance(value, list):
-            stack.extend(item for item in value if not isinstance(item, str))
-        elif isinstance(value, int | float) and abs(value) > MAX_I:
-            raise PydanticCustomError(
-                "inexact_number",
-                "holds the number {number}, past 2^53 - 1, which canonical JSON cannot hold; write it as a text",
-                {"number": value},
-            )
-    return meta
-
-
-def _source_fits(meta: dict[str, Any]) -> dict[str, Any]:
-    source = meta.get("source")
-    if isinstance(source, str) and len(source) > MAX_SOURCE:
-        why = PydanticCustomError(
-            "source_too_long", "String should have at most {limit} characters", {"limit": MAX_SOURCE}
-        )
-        raise ValidationError.from_exception_data("Trace", [InitErrorDetails(type=why, loc=("source",), input=source)])
-    return meta
-
-
-Meta = Annotated[dict[str, Any], BeforeValidator(_none_is_empty), AfterValidator(_small)]
-
-
-class _Strict(Body):
-    model_config = ConfigDict(strict=True)
-
-
-class Step(_Strict):
-    """One step of the reasoning."""
-
-    i: Annotated[int, Field(ge=0, le=MAX_I, description="place in the order; unique within the trace")]
-    type: Annotated[str, Field(min_length=1, max_length=64)]
-    content: Annotated[str, Field(min_length=1, max_length=20_000)]
-    meta: Annotated[Meta, AfterValidator(_exact)] = Field(
-        default={}, description="labels, calculations; part of the trace's identity"
-    )
-
-
-def _unique(steps: list[Step]) -> list[Step]:
-    if len({step.i for step in steps}) == len(steps):
-        return steps
-    first: dict[int, int] = {}
-    for place, step in enumerate(steps):
-        if step.i in first:
-            why = PydanticCustomError(
-                "repeated_step",
-                "the step number {i} stands twice (first at steps/{first}); every step needs its own",
-                {"i": step.i, "first": first[step.i]},
-            )
-            raise ValidationError.from_exception_data(
-                "Trace", [InitErrorDetails(type=why, loc=(place, "i"), input=step.i)]
-            )
-        first[step.i] = place
-    return steps
-
-
-class TraceIn(_Strict):
-    """A trace as it comes in (format version 1.0)."""
-
-    trace_version: Literal["1.0"]
-    prompt: Annotated[str, Field(min_length=1, max_length=50_000)]
-    steps: Annotated[list[Step], Field(min_length=1, max_length=1_000), AfterValidator(_unique)]
-    final_answer: Annotated[str, Field(min_length=1, max_length=50_000)]
-    meta: Annotated[Meta, AfterValidator(_source_fits)] = Field(
-        default={}, description="whatever describes the trace; not part of its identity"
-    )
 
 
 # --- filters ----------------------------------------------------------------------------------------------------
@@ -269,8 +172,10 @@ class TraceOut(BaseModel):
     scores: list[Score]
 
 
-class ScoreBody(_Strict):
+class ScoreBody(Body):
     """By which criteria to score."""
+
+    model_config = ConfigDict(strict=True)
 
     criteria: str = "baseline"
 
@@ -331,8 +236,10 @@ class Sources(BaseModel):
     data: list[SourceOut]
 
 
-class GenerateBody(_Strict):
+class GenerateBody(Body):
     """What to generate; the same request gives the same traces."""
+
+    model_config = ConfigDict(strict=True)
 
     source: Annotated[str, Field(min_length=1, max_length=MAX_SOURCE)]
     count: Annotated[int, Field(ge=1, le=1_000_000)]

@@ -10,6 +10,7 @@ import orjson
 from tunix_rt.base import jsontext
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault
+from tunix_rt.base.tasks import undisturbed
 from tunix_rt.traces import importers
 from tunix_rt.traces.intake import Row, checked, insert
 from tunix_rt.traces.schemas import ImportReport, Rejected
@@ -73,7 +74,7 @@ async def bring_in(
     created = 0
     if on_error == "skip":
         async for batch in batches:
-            created += await _store(database, batch)
+            created += await keep(database, batch)
         _check_any(tally)
         return tally.report(created)
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
@@ -83,13 +84,18 @@ async def bring_in(
         _check_any(tally)
         _check_all(tally)
         for batch in _reread(spool):
-            created += await _store(database, batch)
+            created += await keep(database, batch)
     return tally.report(created)
 
 
-async def _store(database: Database, batch: list[Row]) -> int:
-    async with database.write() as session:
-        return await insert(session, batch)
+async def keep(database: Database, batch: list[Row]) -> int:
+    """Store a batch in a transaction of its own, and count what is new."""
+
+    async def work() -> int:
+        async with database.write() as session:
+            return await insert(session, batch)
+
+    return await undisturbed(work())
 
 
 def _reread(spool: IO[bytes]) -> Iterator[list[Row]]:

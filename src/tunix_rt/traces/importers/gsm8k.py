@@ -24,13 +24,13 @@ def convert(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step(line: str) -> dict[str, Any]:
-    if "<<" not in line:
+    texts = _CALCULATION.split(line)  # text, what a calculation holds, text, …
+    if len(texts) == 1:
         return {"content": line}
     calculations: list[list[str]] = []
-    for inside in _CALCULATION.findall(line):
+    for inside in texts[1::2]:
         expression, equals, value = inside.rpartition("=")
         if not equals:
             raise BadInput(f"answer: the calculation <<{cut(inside, 60)}>> has no `=`")
         calculations.append([expression, value])
-    content = _CALCULATION.sub("", line)
-    return {"content": content, "meta": {"calculations": calculations}} if calculations else {"content": content}
+    return {"content": "".join(texts[::2]), "meta": {"calculations": calculations}}
