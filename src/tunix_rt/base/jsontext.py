@@ -74,8 +74,9 @@ def loads(data: bytes | str) -> Any:
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
-        end = " (the text ends there: is it cut off?)" if error.pos >= len(text.rstrip()) else ""
-        raise NotJson(f"{error.msg} at character {error.pos + 1}{end}") from None
+        cut_off = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+        end = " (is the text cut off?)" if cut_off else ""
+        raise NotJson(f"{error.msg.removesuffix(' at')} at character {error.pos + 1}{end}") from None
     except RecursionError:
         raise NotJson("nested too deeply") from None
     # An escape is the only way to smuggle these in: raw surrogates are not UTF-8, raw NUL is refused by `strict`.

@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from tunix_rt.base.db import Base, begin_sqlite, prepare_sqlite
 from tunix_rt.base.errors import Conflict
 from tunix_rt.datasets import models as _datasets  # noqa: F401  # their tables belong to Base.metadata
+from tunix_rt.evaluation import models as _evaluation  # noqa: F401
 from tunix_rt.traces import models as _traces  # noqa: F401
 
 _BY_HAND = ("traces_fts", "ix_traces_fulltext")

@@ -1,0 +1,318 @@
+"""`tunix-rt evaluate`, `compare`, `leaderboard`: scores that say how far they can be trusted."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+import click
+import httpx
+
+from tunix_rt.base.errors import Conflict, WrongUsage
+from tunix_rt.cli import door, show
+from tunix_rt.evaluation import files
+
+EVAL_SET = click.option(
+    "--eval-set", "eval_set", metavar="FILE", help="JSONL of items; or the name of an eval set that is stored."
+)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    while chunk := file.read(2**18):
+        yield chunk
+
+
+async def _stored(api: httpx.AsyncClient, eval_set: str) -> dict[str, Any]:
+    """The eval set, uploaded where it is a file that the server does not have yet."""
+    found: dict[str, Any]
+    if not _is_file(eval_set):
+        found = await door.call(api, "GET", f"/api/eval-sets/{quote(eval_set, safe='')}")
+        return found
+    path = Path(eval_set)
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:100]
+    with files.opened(path) as file, files.naming(body=path):
+        try:
+            found = await door.call(
+                api, "POST", "/api/eval-sets", params=_given(name=name or None), content=_chunks(file)
+            )
+        except Conflict:  # the name belongs to another eval set: this one goes without
+            file.seek(0)
+            found = await door.call(api, "POST", "/api/eval-sets", content=_chunks(file))
+    return found
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--eval-set", "eval_set", required=True, metavar="FILE", help="JSONL of items; or a stored one's name.")
+@click.option("--predictions", required=True, type=click.Path(path_type=Path), help="JSONL of outputs.")
+@click.option("--judge", help="How answers are judged; default: answer_correctness.")
+@click.option("--name", help="What the evaluation is called on the board; default: the path of the predictions.")
+@click.option("--model", "model_id", help="The model that made the predictions.")
+@click.option("--dataset", "dataset_key", help="The data set that it was trained on.")
+@click.option("--temperature", type=float, help="How the outputs were decoded, where it is known.")
+@click.option("--top-p", type=float)
+@click.option("--top-k", type=int)
+@click.option("--max-new-tokens", type=int)
+@click.option("--seed", "decoding_seed", type=int, help="Of the sampling.")
+@show.json_option
+@click.pass_obj
+def evaluate(obj: dict[str, Any], /, eval_set: str, predictions: Path, as_json: bool, **about: Any) -> None:
+    """Score predictions against an eval set, and put them on its board.
+
+    A missing prediction counts as wrong; what cannot be scored is left out; both are counted.
+    """
+    about["name"] = about["name"] or str(predictions.with_suffix(""))[-200:]
+
+    async def work() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        async with door.client(obj["url"]) as api:
+            with files.opened(predictions) as file:
+                stored = await _stored(api, eval_set)
+                params = _given(eval_set=stored["digest"], **about)
+                with files.naming(body=predictions):
+                    found = await door.call(api, "POST", "/api/evaluations", params=params, content=_chunks(file))
+            path = f"/api/evaluations/{found['id']}/items"
+            items = [row async for row in door.every(api, path, None, {})] if as_json else []
+            return found, items
+
+    found, items = door.run(work())
+    if as_json:
+        fields = ("id", "score", "extracted", "rule", "reason", "outcome")
+        show.document(found | {"items": [{field: item[field] for field in fields} for item in items]})
+    else:
+        _show_evaluation(found)
+    _warn(found)
+
+
+def _show_evaluation(found: dict[str, Any]) -> None:
+    click.echo(f"{show.printable(found['name'])} on {found['eval_set']} ({found['eval_set_digest'][:19]})")
+    note = "" if found["established"] else f"  not established: {found['n_scored']} items are few"
+    click.echo(f"score {_share(found['score'])}  {_counts(found)}{note}")
+    click.echo(
+        f"missing {found['n_missing']}, unscored {found['n_unscored']}, unknown ids {found['n_unknown']}, "
+        f"repeated ids {found['n_repeated']}; judge {found['judge']} {found['judge_version']}"
+    )
+    rules = ", ".join(f"{rule} {count}" for rule, count in found["rules"].items())
+    click.echo(f"answers found by: {rules or 'none was found'}")
+    rows = [
+        (label, "-" if group["value"] is None else group["value"], *_cells(group))
+        for label, groups in found["scorecard"].items()
+        for group in groups
+    ]
+    if rows:
+        click.echo()
+        show.table(("by", "value", *CELLS), rows, right=CELLS)
+    click.echo(f"evaluation {found['id']}")
+
+
+CELLS = ("score", "95 % interval", "n", "missing", "unscored")
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+    return _share(row["score"]), _interval(row["ci"]), row["n_scored"], row["n_missing"], row["n_unscored"]
+
+
+def _counts(row: dict[str, Any]) -> str:
+    return f"({row['n_correct']} of {row['n_scored']}; 95 % interval {_interval(row['ci'])})"
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{100 * value:.1f} %"
+
+
+def _interval(ci: Sequence[float] | None, sign: str = "") -> str:
+    return "none" if ci is None else f"{100 * ci[0]:{sign}.1f} to {100 * ci[1]:{sign}.1f}"
+
+
+def _warn(found: dict[str, Any]) -> None:
+    if found["n_missing"]:
+        show.say(f"{found['n_missing']} items have no prediction; each counts as wrong.")
+    if found["n_unknown"]:
+        names = ", ".join(show.printable(name) for name in found["unknown_ids"][:3])
+        show.say(f"{found['n_unknown']} predictions are for ids that the eval set does not have: {names}, …")
+    if found["n_repeated"]:
+        names = ", ".join(show.printable(name) for name in found["repeated_ids"][:3])
+        show.say(f"{found['n_repeated']} items have several predictions and are not scored: {names}, …")
+
+
+# --- compare ----------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@EVAL_SET
+@click.argument("a")
+@click.argument("b")
+@click.option("--judge", help="How answers are judged; default: answer_correctness. With files only.")
+@click.option("--margin", type=click.FloatRange(0, 1, max_open=True), help="A difference that does not matter (0.02).")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the bootstrap (0).")
+@show.json_option
+@click.pass_obj
+def compare(
+    obj: dict[str, Any],
+    eval_set: str | None,
+    a: str,
+    b: str,
+    judge: str | None,
+    margin: float | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Compare model B with model A on the same items.
+
+    A and B are files of predictions (with --eval-set; nothing but the eval set is stored), or ids of evaluations.
+    """
+    settings = _given(margin=margin, seed=seed)
+    are_files = [_is_file(name) for name in (a, b)]
+    if are_files[0] != are_files[1]:
+        raise WrongUsage(f"{a} and {b}: one is a file and the other is not.", hint="Give two files, or two ids.")
+    if are_files[0] and eval_set is None:
+        raise WrongUsage("Files of predictions need their eval set.", hint="Add --eval-set FILE.")
+    if not are_files[0] and judge is not None:
+        raise WrongUsage("Evaluations are judged already.", hint="Leave out --judge, or give files of predictions.")
+
+    async def work() -> dict[str, Any]:
+        async with door.client(obj["url"]) as api:
+            found: dict[str, Any]
+            if not are_files[0]:
+                params = {"base": a, "other": b, **settings}
+                found = await door.call(api, "GET", "/api/evaluations/compare", params=params)
+                return found
+            with files.opened(Path(a)) as first, files.opened(Path(b)) as second:
+                stored = await _stored(api, str(eval_set))
+                params = _given(eval_set=stored["digest"], judge=judge, **settings)
+                form = {"a": (a, first), "b": (b, second)}
+                with files.naming(a=Path(a), b=Path(b)):
+                    found = await door.call(api, "POST", "/api/evaluations/compare", params=params, files=form)
+            return found
+
+    found = door.run(work())
+    if as_json:
+        show.document(found)
+    else:
+        _show_comparison(found)
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).exists() or "/" in name or name.endswith(".jsonl")
+
+
+def _show_comparison(found: dict[str, Any]) -> None:
+    rows = [
+        (key, found[side]["name"], _share(found[side]["score"]), _interval(found[side]["ci"]), found[side]["n_scored"])
+        for key, side in (("A", "base"), ("B", "other"))
+    ]
+    show.table(("", "name", "score", "95 % interval", "n"), rows, right=("score", "95 % interval", "n"))
+    click.echo()
+    if found["difference"] is not None:
+        click.echo(
+            f"difference {100 * found['difference']:+.1f} points (B - A), 95 % interval {_interval(found['ci'], '+')}, "
+            f"p = {found['p_value']:.3g}, n = {found['n']}"
+        )
+    established = "" if found["established"] else f" (not established: {found['n']} items are few)"
+    click.secho(f"verdict: B is {VERDICTS[found['verdict']]}{established}", bold=True)
+    click.echo(
+        f"fixed {found['fixed']}, broken {found['broken']}, unchanged {found['unchanged']}, "
+        f"left out as unscored {found['n_unscored']}; margin {100 * found['margin']:g} points"
+    )
+    click.echo(found["power"])
+    click.echo(f"test: {found['test']}; interval: {found['interval']}")
+    if found["items"]:
+        click.echo()
+        shown = found["items"][:20]
+        cells = [
+            (item["change"], item["id"], *(_short(text) for text in _answers(item)), _short(item["expected_answer"]))
+            for item in shown
+        ]
+        show.table(("change", "item", "A answered", "B answered", "expected"), cells)
+        if len(shown) < found["fixed"] + found["broken"]:
+            click.echo(f"… and {found['fixed'] + found['broken'] - len(shown)} more (--json lists them)")
+
+
+VERDICTS = {
+    "better": "better than A",
+    "worse": "worse than A",
+    "equivalent": "equivalent to A within the margin",
+    "inconclusive": "neither shown to differ from A nor to equal it (inconclusive)",
+}
+
+
+def _answers(item: dict[str, Any]) -> tuple[str, str]:
+    first, second = (
+        "(no prediction)" if item[side]["extracted"] is None else str(item[side]["extracted"])
+        for side in ("base", "other")
+    )
+    return first, second
+
+
+def _short(text: str, limit: int = 40) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+# --- leaderboard ------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@EVAL_SET
+@click.option("--model", "model_id", help="Only rows of this model; their ranks are those on the whole board.")
+@click.option("--dataset", "dataset_key", help="Only rows of models trained on this data set.")
+@click.option("--judge", help="Only boards of this judge.")
+@click.option("--from", "date_from", type=click.DateTime(), help="Only evaluations since then (UTC).")
+@click.option("--to", "date_to", type=click.DateTime(), help="Only evaluations until then (UTC).")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Boards at most.")
+@show.json_option
+@click.pass_obj
+def leaderboard(
+    obj: dict[str, Any],
+    /,
+    eval_set: str | None,
+    date_from: datetime | None,
+    date_to: datetime | None,
+    limit: int,
+    as_json: bool,
+    **filters: str | None,
+) -> None:
+    """Show the boards: one for each eval set, judge and decoding. Rows that cannot be told apart share a rank."""
+    if eval_set is not None and _is_file(eval_set):
+        eval_set = files.digest(files.read_eval_set(Path(eval_set)))
+    times = {"date_from": date_from, "date_to": date_to}
+    params = _given(eval_set=eval_set, **filters) | {
+        key: value.isoformat() + "Z" for key, value in times.items() if value is not None
+    }
+
+    async def work() -> list[dict[str, Any]]:
+        async with door.client(obj["url"]) as api:
+            return [board async for board in door.every(api, "/api/tunix/evaluations", limit, params)]
+
+    found = door.run(work())
+    if as_json:
+        show.document({"boards": found})
+        return
+    for place, board in enumerate(found):
+        if place:
+            click.echo()
+        _show_board(board)
+    if not found:
+        show.say("No evaluation yet. Make one: tunix-rt evaluate --eval-set FILE --predictions FILE")
+
+
+def _show_board(board: dict[str, Any]) -> None:
+    decoding = ", ".join(f"{key} {value}" for key, value in board["decoding"].items() if value is not None)
+    click.secho(
+        f"{board['eval_set']} ({board['eval_set_digest'][:19]}, {board['n_items']} items), judge {board['judge']} "
+        f"{board['judge_version']}, decoding {decoding or 'unknown'}",
+        bold=True,
+    )
+    rows = [
+        (row["rank"] if row["established"] else "not established", row["name"], *_cells(row), row["id"])
+        for row in board["rows"]
+    ]
+    show.table(("rank", "name", *CELLS, "evaluation"), rows, right=("rank", *CELLS))
+    click.echo("Equal ranks: no difference shown (paired exact McNemar tests, Holm over the board).")

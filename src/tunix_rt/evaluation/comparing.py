@@ -1,0 +1,105 @@
+"""Two models on the same items: the comparison as it is shown, from rows of either a file or the database."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunix_rt.evaluation import scorecard, statistics
+from tunix_rt.evaluation.schemas import Answer, Changed, ComparisonView, Side
+
+_LISTED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One item as one model answered it."""
+
+    item_id: str
+    expected_answer: str
+    score: float | None
+    extracted: str | None
+    rule: str | None
+
+
+Compared = tuple[Side, Sequence[Judged]]
+
+
+def side(name: str, result: scorecard.Judged) -> Compared:
+    """Judged predictions as one side of a comparison."""
+    figures = scorecard.figures(result.rows)
+    rows = [
+        Judged(row.item_id, row.expected_answer, row.score, row.judgement.extracted, row.judgement.rule)
+        for row in result.rows
+    ]
+    return Side(id=None, name=name, score=figures.score, n_scored=figures.n_scored, ci=figures.ci), rows
+
+
+def compare(
+    base: Compared,
+    other: Compared,
+    margin: float = statistics.MARGIN,
+    seed: int = 0,
+) -> ComparisonView:
+    """Compare two models, their rows in the same order of items.
+
+    Args:
+        base: the first, `a`. other: the second, `b`; the difference is b - a.
+        margin: a difference up to this share does not matter.
+        seed: of the bootstrap.
+    """
+    pairs = list(zip(base[1], other[1], strict=True))
+    result = statistics.compare(_outcomes(base[1]), _outcomes(other[1]), margin, seed)
+    changed = [(a, b) for a, b in pairs if a.score is not None and b.score is not None and a.score != b.score]
+    return ComparisonView(
+        n=result.n,
+        a=result.a,
+        b=result.b,
+        difference=result.difference,
+        ci=result.ci,
+        adjusted_ci=result.adjusted_ci,
+        p_value=result.p_value,
+        test="exact McNemar, two-sided",
+        interval=f"95 %, paired percentile bootstrap, {statistics.RESAMPLES:,} resamples, seed {seed}",
+        margin=margin,
+        fixed=result.fixed,
+        broken=result.broken,
+        unchanged=result.n - result.fixed - result.broken,
+        n_unscored=len(pairs) - result.n,
+        verdict=result.verdict,
+        established=result.n >= statistics.ESTABLISHED,
+        detectable_difference=result.detectable,
+        power=power_line(result),
+        base=base[0],
+        other=other[0],
+        items=[_changed(a, b) for a, b in changed[:_LISTED]],
+        items_left_out=max(0, len(changed) - _LISTED),
+    )
+
+
+def _outcomes(rows: Sequence[Judged]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.array([math.nan if row.score is None else row.score for row in rows], dtype=np.float64)
+
+
+def _changed(a: Judged, b: Judged) -> Changed:
+    return Changed(
+        id=a.item_id,
+        change="fixed" if (b.score or 0) > (a.score or 0) else "broken",
+        expected_answer=a.expected_answer,
+        base=Answer(score=a.score, extracted=a.extracted, rule=a.rule),
+        other=Answer(score=b.score, extracted=b.extracted, rule=b.rule),
+    )
+
+
+def power_line(result: statistics.Comparison) -> str:
+    """What so many items could have shown, in one sentence."""
+    if result.n == 0:
+        return "No item was scored for both: there is nothing to compare."
+    if result.detectable is None:
+        return f"With {result.n} items no difference, however large, could have been shown."
+    share = (result.fixed + result.broken) / result.n
+    return (
+        f"With {result.n:,} items, {100 * share:.1f} % of which changed, a true difference of "
+        f"{100 * result.detectable:.1f} points would have been shown 4 times in 5; a smaller one less often."
+    )

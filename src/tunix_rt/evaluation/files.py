@@ -1,0 +1,190 @@
+"""Eval sets and predictions as files: JSONL in, every bad line named; and the digest of an eval set."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+import rfc8785
+from pydantic import BaseModel, ValidationError
+
+from tunix_rt.base import jsontext
+from tunix_rt.base.errors import BadInput, Fault, NotFound, cut
+from tunix_rt.evaluation.schemas import EvalItemLine, PredictionLine
+
+_Line = TypeVar("_Line", bound=BaseModel)
+_FAULTS = 100  # bad lines that are told one by one
+MAX_META_BYTES = 64 * 2**10
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(2**18):
+        yield chunk
+
+
+def _explain(error: ValidationError) -> str:
+    reasons = []
+    for item in error.errors(include_url=False)[:3]:
+        where = ".".join(str(part) for part in item["loc"])
+        reasons.append(f"{cut(where, 60)}: {item['msg']}")
+    return "; ".join(reasons)
+
+
+def _parse(content: bytes | None, kind: type[_Line]) -> _Line | str:
+    """One line as what it should be, or the reason why it is not."""
+    if content is None:
+        return f"the line is longer than {jsontext.MAX_LINE_BYTES:,} bytes"
+    try:
+        value = jsontext.loads(content)
+    except jsontext.NotJson as error:
+        return error.detail
+    if not isinstance(value, dict):
+        return "not a JSON object; one object a line is expected"
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        return _explain(error)
+
+
+def _read(file: IO[bytes], kind: type[_Line], what: str, check: Callable[[_Line, int], str | None]) -> list[_Line]:
+    found: list[_Line] = []
+    faults: list[Fault] = []
+    bad = 0
+    for number, content in jsontext.lines(_chunks(file)):
+        if content is not None and not content.strip():
+            continue
+        line = _parse(content, kind)
+        reason = line if isinstance(line, str) else check(line, number)
+        if reason is not None:
+            bad += 1
+            if len(faults) < _FAULTS:
+                faults.append(Fault(f"line {number}", reason))
+        elif not isinstance(line, str):
+            found.append(line)
+    if bad:
+        count = "1 line is" if bad == 1 else f"{bad:,} lines are"
+        raise BadInput(f"{count} not {what}; nothing was stored.", faults=faults)
+    if not found:
+        raise BadInput("Nothing is in the file.", faults=[Fault("line 1", f"there should be {what}")])
+    return found
+
+
+def eval_items(file: IO[bytes]) -> list[EvalItemLine]:
+    """Read an eval set.
+
+    Raises:
+        BadInput: bad lines (all of them, as `line N`), an id that stands twice, or nothing at all.
+    """
+    seen: dict[str, int] = {}
+
+    def check(item: EvalItemLine, number: int) -> str | None:
+        first = seen.setdefault(item.id, number)
+        if first != number:
+            return f"the id {cut(item.id, 60)!r} stands in line {first} already"
+        if item.meta and len(jsontext.dumps(item.meta)) > MAX_META_BYTES:
+            return f"meta is over {MAX_META_BYTES:,} bytes"
+        return None
+
+    return _read(file, EvalItemLine, "an item of an eval set {id, prompt, expected_answer, ...}", check)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A file of predictions.
+
+    Attributes:
+        digest: `sha256:` of its bytes.
+        by_id: the predictions of each id, in the order of the file; several mean that the file is ambiguous.
+    """
+
+    digest: str
+    by_id: dict[str, list[PredictionLine]]
+
+
+def predictions(file: IO[bytes]) -> Predictions:
+    """Read predictions.
+
+    Raises:
+        BadInput: bad lines, nothing at all, or several samples of an item.
+    """
+
+    def check(line: PredictionLine, _number: int) -> str | None:
+        if line.sample:
+            return f"sample {line.sample}: only one sample an item can be judged so far; leave the others out"
+        return None
+
+    by_id: dict[str, list[PredictionLine]] = {}
+    for line in _read(file, PredictionLine, "a prediction {id, output, ...}", check):
+        by_id.setdefault(line.id, []).append(line)
+    file.seek(0)
+    return Predictions("sha256:" + hashlib.file_digest(file, "sha256").hexdigest(), by_id)  # type: ignore[arg-type]  # any binary file will do
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file of the user's.
+
+    Raises:
+        NotFound: there is none. BadInput: it cannot be read.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}.", hint=f"You are in {Path.cwd()}.") from None
+    except IsADirectoryError:
+        raise BadInput(f"{path} is a folder, not a file.") from None
+    except PermissionError:
+        raise BadInput(f"{path} may not be read.", hint=f"See its permissions: ls -l {path}") from None
+    with file:
+        yield file
+
+
+@contextmanager
+def naming(**paths: Path) -> Iterator[None]:
+    """Put what is wrong with a file into the user's terms: `line N` becomes `file:N`.
+
+    Args:
+        paths: the file that each upload of a form is; `body` for one that is the whole body.
+    """
+    try:
+        yield
+    except BadInput as bad:
+        places = [fault.pointer.rpartition("line ") for fault in bad.faults]
+        uploads = {before.removesuffix(": ") or "body" for before, found, _ in places if found}
+        path = paths.get(uploads.pop()) if len(uploads) == 1 else None
+        if path is None:
+            raise
+        faults = [Fault(f"{path}:{place[2]}", fault.detail) for place, fault in zip(places, bad.faults, strict=True)]
+        raise BadInput(f"{path}: {bad.detail}", hint=bad.hint, faults=faults) from None
+
+
+def about(upload: str, bad: BadInput) -> BadInput:
+    """Say which upload of a form a problem is about."""
+    faults = [Fault(f"{upload}: {fault.pointer}", fault.detail) for fault in bad.faults]
+    return BadInput(bad.detail, hint=bad.hint, faults=faults)
+
+
+def read_eval_set(path: Path) -> list[EvalItemLine]:
+    """Read an eval set from a file of the user's.
+
+    Raises:
+        NotFound: there is none. BadInput: it is not an eval set.
+    """
+    with opened(path) as file, naming(body=path):
+        return eval_items(file)
+
+
+def digest(items: Iterable[EvalItemLine]) -> str:
+    """The identity of an eval set: `sha256:` of the canonical JSON (RFC 8785) of the array of its items, in order.
+
+    Each item counts with its id, prompt, expected answer, section, category and difficulty, as far as it has them.
+    `meta` does not: nothing that is computed depends on it, as with a trace.
+    """
+    sha = hashlib.sha256(b"[")
+    for place, item in enumerate(items):
+        sha.update(b"," if place else b"")
+        sha.update(rfc8785.dumps(item.model_dump(exclude={"meta"}, exclude_none=True)))
+    sha.update(b"]")
+    return "sha256:" + sha.hexdigest()

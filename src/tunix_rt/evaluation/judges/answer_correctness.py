@@ -1,0 +1,36 @@
+"""The judge `answer_correctness`: is the final answer in the output the expected one?
+
+The answer is extracted (`evaluation.answers`), both are brought to a normal form (`evaluation.normal`), numbers are
+compared as exact fractions and everything else as text. Right is 1, anything else 0; an item whose expected answer
+is empty cannot be judged.
+"""
+
+from tunix_rt.evaluation.answers import extract, target
+from tunix_rt.evaluation.judges.contract import Judge, Judgement
+from tunix_rt.evaluation.normal import normal
+
+_SHOWN = 1_000  # characters of an extracted answer that are kept
+
+
+def judge(expected: str, output: str) -> Judgement:
+    """Judge one output; never raises."""
+    wanted = target(expected)
+    if not wanted.normal:
+        return Judgement(None, reason="the expected answer is empty: there is nothing to compare with")
+    found = extract(output, wanted)
+    shown = found.text if len(found.text) <= _SHOWN else found.text[: _SHOWN - 1] + "…"
+    if not found.text:
+        return Judgement(0.0, shown, found.rule, "the output is empty")
+    if wanted.value is not None:
+        if found.value is None:
+            return Judgement(0.0, shown, found.rule, f"the answer {found.note}")
+        right = found.value == wanted.value
+        return Judgement(float(right), shown, found.rule, None if right else "another number than expected")
+    text = " ".join(found.text.split())
+    if len(text) > 4 * len(expected) + 2_000:  # no writing of the expected answer is so long
+        return Judgement(0.0, shown, found.rule, "far longer than the expected answer")
+    right = normal(text) == wanted.normal
+    return Judgement(float(right), shown, found.rule, None if right else "another text than expected")
+
+
+ANSWER_CORRECTNESS = Judge("answer_correctness", "1", judge)

@@ -1,0 +1,45 @@
+"""What a judge is: a name, a version, parameters, and a function from two texts to a judgement."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import rfc8785
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a judge says of one item.
+
+    Attributes:
+        score: 0 to 1; None: it cannot be scored, which is not the same as wrong.
+        extracted: the answer that was found in the output, as it was compared or as it stood there.
+        rule: name of the rule that found it.
+        reason: why the score is what it is; None where there is nothing to say.
+    """
+
+    score: float | None
+    extracted: str | None = None
+    rule: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A judge; `digest` is part of every score that it gives, so a changed rule needs a new version.
+
+    Attributes:
+        judge: (expected answer, raw output) to judgement; never raises, whatever the texts.
+    """
+
+    name: str
+    version: str
+    judge: Callable[[str, str], Judgement]
+    parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:` of the canonical JSON of name, version and parameters."""
+        content = rfc8785.dumps({"name": self.name, "version": self.version, "parameters": {**self.parameters}})
+        return "sha256:" + hashlib.sha256(content).hexdigest()

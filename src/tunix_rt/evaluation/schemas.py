@@ -1,0 +1,231 @@
+"""Shapes of the evaluation: lines of the files that come in, and what the API answers."""
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
+
+from tunix_rt.base import jsontext
+from tunix_rt.base.http import Body, Time
+
+
+def _as_text(value: Any) -> Any:
+    """A number written without quotes is its text; nothing else is converted."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return jsontext.dumps(value).decode()
+    return value
+
+
+Text = Annotated[StrictStr, BeforeValidator(_as_text)]
+Id = Annotated[Text, Field(min_length=1, max_length=200)]
+Label = Annotated[Text, Field(min_length=1, max_length=200)]
+Interval = tuple[float, float]
+Outcome = Literal["correct", "wrong", "missing", "unscored"]
+
+
+class EvalItemLine(Body):
+    """A line of an eval set."""
+
+    id: Id
+    prompt: Annotated[StrictStr, Field(min_length=1, max_length=50_000)]
+    expected_answer: Annotated[Text, Field(max_length=50_000)]
+    section: Label | None = None
+    category: Label | None = None
+    difficulty: Label | None = None
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
+class PredictionLine(Body):
+    """A line of predictions: what a model answered to an item."""
+
+    id: Id
+    output: StrictStr
+    finish_reason: Annotated[StrictStr, Field(max_length=64)] | None = None
+    prompt_tokens: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
+    completion_tokens: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
+    latency_s: Annotated[float, Field(ge=0)] | None = None
+    sample: Annotated[int, Field(strict=True, ge=0)] = 0
+
+
+class Decoding(BaseModel):
+    """How the outputs were decoded. Whatever is not said is unknown, and unknown is a board of its own.
+
+    The seed is kept and is no part of the board: it changes the draw, not what is drawn from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    max_new_tokens: Annotated[int, Field(ge=1)] | None = None
+    samples: Annotated[int, Field(ge=1)] | None = None
+    seed: int | None = None
+
+
+class Figures(BaseModel):
+    """What a set of items amounts to. A share is of the scored; a missing prediction is scored 0 and counted."""
+
+    n_items: int
+    n_scored: int
+    n_missing: int
+    n_unscored: int
+    n_correct: int
+    score: float | None
+    ci: Interval | None  # Wilson, 95 %
+
+
+class Group(Figures):
+    """Figures of the items with one value of a label; null: items without that label."""
+
+    value: str | None
+
+
+class Scorecard(BaseModel):
+    """Figures by each label; a label that no item carries has no groups."""
+
+    section: list[Group] = []
+    category: list[Group] = []
+    difficulty: list[Group] = []
+
+
+class EvalSetView(BaseModel):
+    """An eval set without its items."""
+
+    id: uuid.UUID
+    name: str
+    digest: str
+    created_at: Time
+    n_items: int
+
+
+class EvaluationView(Figures):
+    """An evaluation as lists show it."""
+
+    id: uuid.UUID
+    name: str
+    created_at: Time
+    eval_set: str
+    eval_set_digest: str
+    judge: str
+    judge_version: str
+    judge_digest: str
+    decoding: Decoding
+    decoding_digest: str
+    model_id: str | None
+    dataset_key: str | None
+    run_id: uuid.UUID | None
+    n_unknown: int
+    n_repeated: int
+    established: bool
+
+
+class EvaluationDetail(EvaluationView):
+    """An evaluation with its scorecard and the rules that found its answers."""
+
+    scorecard: Scorecard
+    rules: dict[str, int]
+
+
+class EvaluationCreated(EvaluationDetail):
+    """What an upload of predictions came to."""
+
+    unknown_ids: list[str]  # the first 20
+    repeated_ids: list[str]
+
+
+class ItemView(BaseModel):
+    """One judged item."""
+
+    id: str
+    prompt: str
+    expected_answer: str
+    section: str | None
+    category: str | None
+    difficulty: str | None
+    output: str | None
+    extracted: str | None
+    rule: str | None
+    score: float | None
+    outcome: Outcome
+    reason: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    latency_s: float | None
+
+
+class Side(BaseModel):
+    """One of two compared models: its own figures over all its items."""
+
+    id: uuid.UUID | None
+    name: str
+    score: float | None
+    n_scored: int
+    ci: Interval | None
+
+
+class Answer(BaseModel):
+    """What one model answered to an item."""
+
+    score: float | None
+    extracted: str | None
+    rule: str | None
+
+
+class Changed(BaseModel):
+    """An item that one model has right and the other wrong."""
+
+    id: str
+    change: Literal["fixed", "broken"]
+    expected_answer: str
+    base: Answer
+    other: Answer
+
+
+class ComparisonView(BaseModel):
+    """Two models on the same items: `a` and `b` are their scores there, `difference` is b - a."""
+
+    n: int
+    a: float | None
+    b: float | None
+    difference: float | None
+    ci: Interval | None
+    adjusted_ci: Interval | None
+    p_value: float | None
+    test: str
+    interval: str
+    margin: float
+    fixed: int
+    broken: int
+    unchanged: int
+    n_unscored: int  # items that one of the two has no score for; they are left out of n
+    verdict: Literal["better", "worse", "equivalent", "inconclusive"]
+    established: bool
+    detectable_difference: float | None
+    power: str
+    base: Side
+    other: Side
+    items: list[Changed]  # the first 1,000
+    items_left_out: int
+
+
+class BoardRow(EvaluationView):
+    """A row of a board."""
+
+    rank: int
+    older: int  # earlier evaluations of the same name or run, which do not count
+
+
+class BoardView(BaseModel):
+    """Evaluations that may be compared: same eval set, same judge, same decoding."""
+
+    eval_set: str
+    eval_set_digest: str
+    judge: str
+    judge_version: str
+    judge_digest: str
+    decoding: Decoding
+    decoding_digest: str
+    n_items: int
+    rows: list[BoardRow]

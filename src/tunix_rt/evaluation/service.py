@@ -1,0 +1,337 @@
+"""Storing and reading evaluations. Judging itself is pure (`scorecard`) and runs with no session held."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tunix_rt.base.db import now
+from tunix_rt.base.errors import BadInput, Conflict, Fault, cut
+from tunix_rt.base.http import missing
+from tunix_rt.evaluation import comparing, files, leaderboard, scorecard
+from tunix_rt.evaluation.judges import Judge
+from tunix_rt.evaluation.leaderboard import Board
+from tunix_rt.evaluation.models import EvalItem, EvalSet, Evaluation, EvaluationItem
+from tunix_rt.evaluation.schemas import Decoding, EvalItemLine, ItemView, Side
+
+_ROWS = 2_000  # of one insert
+UNNAMED = "eval-"  # and the digest's first 12 digits: an eval set that was given no name
+
+
+# --- eval sets --------------------------------------------------------------------------------------------------
+
+
+async def store_eval_set(
+    session: AsyncSession, items: Sequence[EvalItemLine], digest: str, name: str | None
+) -> tuple[EvalSet, bool]:
+    """Store an eval set, once: the same content again is the same eval set, under the name that it has.
+
+    Returns:
+        The eval set, and whether it is new.
+
+    Raises:
+        Conflict: another eval set has that name.
+    """
+    known = await session.scalar(select(EvalSet).where(EvalSet.digest == digest))
+    if known is not None:
+        return known, False
+    name = name or UNNAMED + digest.removeprefix("sha256:")[:12]
+    taken = await session.scalar(select(EvalSet.digest).where(EvalSet.name == name))
+    if taken is not None:
+        raise Conflict(
+            f"The name {name!r} belongs to another eval set ({taken[:19]}…); this one is {digest[:19]}…",
+            hint="An eval set never changes: give this one another name, or none.",
+        )
+    eval_set = EvalSet(name=name, digest=digest, n_items=len(items))
+    session.add(eval_set)
+    await session.flush()
+    rows = [
+        {
+            "eval_set_number": eval_set.number,
+            "position": position,
+            "item_id": item.id,
+            **item.model_dump(exclude={"id"}),
+        }
+        for position, item in enumerate(items)
+    ]
+    await _insert(session, EvalItem, rows)
+    return eval_set, True
+
+
+async def _insert(session: AsyncSession, table: Any, rows: list[dict[str, Any]]) -> None:
+    for start in range(0, len(rows), _ROWS):
+        await session.execute(insert(table), rows[start : start + _ROWS])
+
+
+async def find_eval_set(session: AsyncSession, name: str) -> EvalSet:
+    """An eval set by its name, or its digest (`sha256:` and at least 6 of its digits).
+
+    Raises:
+        NotFound: there is none.
+        Conflict: the digest's beginning fits several.
+    """
+    condition = EvalSet.name == name
+    digits = name.removeprefix("sha256:")
+    if len(digits) >= 6 and digits != name and set(digits) <= set("0123456789abcdef"):
+        condition = EvalSet.digest.startswith(name, autoescape=True)
+    found = (await session.scalars(select(EvalSet).where(condition).limit(2))).all()
+    if not found:
+        raise missing("eval set", name)
+    if len(found) > 1:
+        raise Conflict(f"{cut(name)!r} is the beginning of several digests.", hint="Write more of it.")
+    return found[0]
+
+
+async def eval_sets(session: AsyncSession, conditions: Sequence[Any], limit: int) -> Sequence[EvalSet]:
+    """Eval sets, newest first."""
+    query = select(EvalSet).where(*conditions).order_by(EvalSet.created_at.desc(), EvalSet.id.desc()).limit(limit)
+    return (await session.scalars(query)).all()
+
+
+async def eval_items(session: AsyncSession, eval_set: EvalSet) -> Sequence[EvalItem]:
+    """The items of an eval set, in order."""
+    query = select(EvalItem).where(EvalItem.eval_set_number == eval_set.number).order_by(EvalItem.position)
+    return (await session.scalars(query)).all()
+
+
+# --- evaluations ------------------------------------------------------------------------------------------------
+
+
+def judged(items: Sequence[EvalItem], predictions: files.Predictions, judge: Judge) -> scorecard.Judged:
+    """Judge predictions; holds no session and may take long.
+
+    Raises:
+        BadInput: not one of them is for an item of this eval set.
+    """
+    result = scorecard.judge_all(items, predictions, judge)
+    if len(result.unknown) == len(predictions.by_id):
+        raise BadInput(
+            f"None of the {len(predictions.by_id):,} ids in the predictions is in this eval set.",
+            hint="Are these the predictions for another eval set?",
+            faults=[
+                Fault(
+                    "line 1", f"the id {cut(result.unknown[0], 60)!r}; the eval set has {cut(items[0].item_id, 60)!r}"
+                )
+            ],
+        )
+    return result
+
+
+async def store(
+    session: AsyncSession,
+    *,
+    name: str,
+    eval_set: EvalSet,
+    judge: Judge,
+    predictions_digest: str,
+    result: scorecard.Judged,
+    decoding: Decoding,
+    model_id: str | None = None,
+    dataset_key: str | None = None,
+    run_id: uuid.UUID | None = None,
+) -> Evaluation:
+    """Store an evaluation and its items."""
+    figures = scorecard.figures(result.rows)
+    evaluation = Evaluation(
+        name=name,
+        created_at=now(),
+        eval_set_number=eval_set.number,
+        model_id=model_id,
+        dataset_key=dataset_key,
+        run_id=run_id,
+        judge=judge.name,
+        judge_version=judge.version,
+        judge_digest=judge.digest,
+        decoding=decoding.model_dump(exclude_none=True),
+        decoding_digest=leaderboard.decoding_digest(decoding),
+        predictions_digest=predictions_digest,
+        n_unknown=len(result.unknown),
+        n_repeated=len(result.repeated),
+        ci_low=figures.ci[0] if figures.ci else None,
+        ci_high=figures.ci[1] if figures.ci else None,
+        **figures.model_dump(exclude={"ci"}),
+    )
+    session.add(evaluation)
+    await session.flush()
+    rows = [
+        {
+            "evaluation_number": evaluation.number,
+            "position": position,
+            "item_id": row.item_id,
+            "extracted": row.judgement.extracted,
+            "rule": row.judgement.rule,
+            "score": row.judgement.score,
+            "reason": row.judgement.reason,
+            "missing": row.missing,
+            "output": row.prediction.output if row.prediction else None,
+            "finish_reason": row.prediction.finish_reason if row.prediction else None,
+            "prompt_tokens": row.prediction.prompt_tokens if row.prediction else None,
+            "completion_tokens": row.prediction.completion_tokens if row.prediction else None,
+            "latency_s": row.prediction.latency_s if row.prediction else None,
+        }
+        for position, row in enumerate(result.rows)
+    ]
+    await _insert(session, EvaluationItem, rows)
+    return evaluation
+
+
+async def find(session: AsyncSession, text: str) -> tuple[Evaluation, EvalSet]:
+    """An evaluation by its id, or any unique beginning of it of 6 or more digits.
+
+    Raises:
+        BadInput: it cannot be an id. NotFound: there is none. Conflict: several begin so.
+    """
+    digits = text.replace("-", "").lower()
+    if not 6 <= len(digits) <= 32 or not set(digits) <= set("0123456789abcdef"):
+        raise BadInput(
+            f"{cut(text, 60)!r} is not the id of an evaluation.",
+            hint="Write an id as `tunix-rt leaderboard` shows it, or its first 6 or more digits.",
+        )
+    low, high = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
+    query = (
+        select(Evaluation, EvalSet)
+        .join(EvalSet, EvalSet.number == Evaluation.eval_set_number)
+        .where(Evaluation.id.between(low, high))
+        .order_by(Evaluation.number.desc())
+        .limit(4)
+    )
+    found = (await session.execute(query)).all()
+    if not found:
+        raise missing("evaluation", text)
+    if len(found) > 1:
+        raise Conflict(
+            f"Several evaluations begin with {cut(text, 60)!r}: {', '.join(str(row[0].id) for row in found)}.",
+            hint="Write more of the id.",
+        )
+    return found[0][0], found[0][1]
+
+
+def board_of(evaluation: Evaluation, eval_set: EvalSet) -> Board:
+    """The board that an evaluation belongs to."""
+    return Board(eval_set.digest, evaluation.judge_digest, evaluation.decoding_digest)
+
+
+async def items(
+    session: AsyncSession,
+    evaluation: Evaluation,
+    *,
+    outcome: str | None = None,
+    section: str | None = None,
+    category: str | None = None,
+    difficulty: str | None = None,
+    after: int = -1,
+    limit: int | None = None,
+) -> list[tuple[EvaluationItem, EvalItem]]:
+    """Judged items with their questions, in the eval set's order, after a position."""
+    score, absent = EvaluationItem.score, EvaluationItem.missing
+    of_outcome: dict[str | None, list[ColumnElement[bool]]] = {
+        None: [],
+        "unscored": [score.is_(None)],
+        "missing": [score.is_not(None), absent.is_(True)],
+        "correct": [score == 1, absent.is_(False)],
+        "wrong": [score < 1, absent.is_(False)],
+    }
+    conditions = of_outcome[outcome]
+    for column, value in (
+        (EvalItem.section, section),
+        (EvalItem.category, category),
+        (EvalItem.difficulty, difficulty),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    query = (
+        select(EvaluationItem, EvalItem)
+        .join(
+            EvalItem,
+            (EvalItem.position == EvaluationItem.position) & (EvalItem.eval_set_number == evaluation.eval_set_number),
+        )
+        .where(EvaluationItem.evaluation_number == evaluation.number, EvaluationItem.position > after, *conditions)
+        .order_by(EvaluationItem.position)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in await session.execute(query)]
+
+
+def item_view(judged_item: EvaluationItem, item: EvalItem) -> ItemView:
+    """A judged item with its question."""
+    return ItemView(
+        id=item.item_id,
+        prompt=item.prompt,
+        expected_answer=item.expected_answer,
+        section=item.section,
+        category=item.category,
+        difficulty=item.difficulty,
+        output=judged_item.output,
+        extracted=judged_item.extracted,
+        rule=judged_item.rule,
+        score=judged_item.score,
+        outcome=scorecard.outcome(judged_item.score, judged_item.missing),
+        reason=judged_item.reason,
+        finish_reason=judged_item.finish_reason,
+        prompt_tokens=judged_item.prompt_tokens,
+        completion_tokens=judged_item.completion_tokens,
+        latency_s=judged_item.latency_s,
+    )
+
+
+async def side(session: AsyncSession, evaluation: Evaluation) -> comparing.Compared:
+    """An evaluation as one side of a comparison."""
+    query = (
+        select(
+            EvalItem.item_id,
+            EvalItem.expected_answer,
+            EvaluationItem.score,
+            EvaluationItem.extracted,
+            EvaluationItem.rule,
+        )
+        .join(
+            EvalItem,
+            (EvalItem.position == EvaluationItem.position) & (EvalItem.eval_set_number == evaluation.eval_set_number),
+        )
+        .where(EvaluationItem.evaluation_number == evaluation.number)
+        .order_by(EvaluationItem.position)
+    )
+    low, high = evaluation.ci_low, evaluation.ci_high
+    about = Side(
+        id=evaluation.id,
+        name=evaluation.name,
+        score=evaluation.score,
+        n_scored=evaluation.n_scored,
+        ci=None if low is None or high is None else (low, high),
+    )
+    return about, [comparing.Judged(*row) for row in (await session.execute(query)).all()]
+
+
+async def rows(session: AsyncSession, evaluation: Evaluation) -> list[Any]:
+    """What the aggregates need of an evaluation's items, without its texts: score, missing, rule and labels."""
+    query = (
+        select(
+            EvaluationItem.score,
+            EvaluationItem.missing,
+            EvaluationItem.rule,
+            EvalItem.section,
+            EvalItem.category,
+            EvalItem.difficulty,
+        )
+        .join(
+            EvalItem,
+            (EvalItem.position == EvaluationItem.position) & (EvalItem.eval_set_number == evaluation.eval_set_number),
+        )
+        .where(EvaluationItem.evaluation_number == evaluation.number)
+        .order_by(EvaluationItem.position)
+    )
+    return list((await session.execute(query)).all())
+
+
+async def evaluations(session: AsyncSession, conditions: Sequence[Any], limit: int) -> list[tuple[Evaluation, EvalSet]]:
+    """Evaluations, newest first."""
+    query = (
+        select(Evaluation, EvalSet)
+        .join(EvalSet, EvalSet.number == Evaluation.eval_set_number)
+        .where(*conditions)
+        .order_by(Evaluation.created_at.desc(), Evaluation.id.desc())
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in await session.execute(query)]
