@@ -1,32 +1,54 @@
 """The command line as a user meets it: exit codes, stdout against stderr, errors that say what mends them."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from tests.make import trace
+from tunix_rt.cli.main import main
 
-Run = subprocess.CompletedProcess[str]
+
+@dataclass
+class Done:
+    """What a command left: its exit code and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 class Shell:
-    """Runs `tunix-rt` as a process of its own, on a home of its own."""
+    """Runs `tunix-rt` on a home of its own: its real entry point, in this process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         kept = {key: value for key, value in os.environ.items() if not key.startswith("TUNIX_RT_")}
         self.environment = kept | {"TUNIX_RT_HOME": str(folder / "home"), "COLUMNS": "200"}
 
-    def __call__(self, *words: object) -> Run:
-        command = [sys.executable, "-m", "tunix_rt.cli.main", *map(str, words)]
-        return subprocess.run(
-            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False, timeout=120
-        )
+    def __call__(self, *words: object) -> Done:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        argv = ["tunix-rt", *map(str, words)]
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.object(sys, "argv", argv),
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        assert isinstance(ended.value.code, int)
+        texts = (stream.buffer.getvalue().decode() for stream in (out, err))
+        return Done(ended.value.code, *texts)
 
     def json(self, *words: object) -> Any:
         done = self(*words, "--json")
@@ -39,7 +61,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A home with 200 traces and a data set of them."""
     found = Shell(tmp_path_factory.mktemp("shell"))
     found.json("traces", "generate", "addition", "--count", 200, "--seed", 1)
-    found.json("datasets", "build", "sums", "--split", "eval=0.2")
+    found.json("datasets", "build", "sums", "--source", "addition", "--split", "eval=0.2")
     return found
 
 
@@ -54,7 +76,7 @@ def test_a_data_set_is_built_listed_shown_and_exported(shell: Shell, tmp_path: P
 
 
 def test_building_again_gives_the_same_version(shell: Shell) -> None:
-    assert shell.json("datasets", "build", "sums", "--split", "eval=0.2")["version"] == "v1"
+    assert shell.json("datasets", "build", "sums", "--source", "addition", "--split", "eval=0.2")["version"] == "v1"
 
 
 def test_an_export_that_fails_leaves_no_file(shell: Shell, tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def test_importing_the_application_loads_no_engine() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "import sys; sys.argv = ['tunix-rt', '--help']\ntry:\n import tunix_rt.cli.main as m; m.main()\nexcept SystemExit: pass\nimport os"
+    code = "import contextlib, sys; sys.argv = ['tunix-rt', '--help']; import tunix_rt.cli.main as m\n"
+    code += "with contextlib.suppress(SystemExit): m.main()\nimport os"
     found = loaded_by(code)
     assert "click" in found
     assert not found & (HEAVY | {"sqlalchemy", "fastapi", "pydantic", "numpy", "rich", "httpx"})
