@@ -1,15 +1,18 @@
 """Attention over rows of tokens, quick on a CPU and correct anywhere.
 
-Axes: B rows, K key and value heads, G query heads for each of them, T queries, S keys, h size of a head.
+Axes: R rows times key and value heads, G query heads for each of them, T queries, S keys, h size of a head. Every
+product is a batch of plain matrices: XLA's CPU products with more axes take twice the time.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-# Blocks of queries of a causal row: with n of them (n + 1) / 2n of the square is computed; more of them are
-# slower than what they save.
+# Blocks of queries of a causal row: with n of them (n + 1) / 2n of the square is computed. More of them, or smaller
+# ones, cost more than they save.
 _MOST_BLOCKS = 4
 _SMALLEST_BLOCK = 48
 _NEVER = np.float32(-1e30)
@@ -19,17 +22,17 @@ def attend(q: Array, k: Array, v: Array, seen: Array) -> Array:
     """softmax(q k / sqrt(h)) v over the keys where `seen`.
 
     Args:
-        q: (B, K, G, T, h).
-        k: (B, K, S, h).
-        v: (B, K, S, h).
-        seen: bool, broadcasts to (B, K, G, T, S).
+        q: (R, G, T, h).
+        k: (R, S, h).
+        v: (R, S, h).
+        seen: bool, broadcasts to (R, G, T, S).
 
     Returns:
-        (B, K, G, T, h).
+        (R, G, T, h).
     """
-    scores = jnp.einsum("bkgth,bksh->bkgts", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("rgth,rsh->rgts", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
     weights = jax.nn.softmax(jnp.where(seen, scores, _NEVER), axis=-1).astype(v.dtype)
-    return jnp.einsum("bkgts,bksh->bkgth", weights, v)
+    return jnp.einsum("rgts,rsh->rgth", weights, v)
 
 
 def attend_causally(q: Array, k: Array, v: Array) -> Array:
@@ -37,48 +40,63 @@ def attend_causally(q: Array, k: Array, v: Array) -> Array:
 
     Blocks of queries leave out the keys that none of them sees.
     """
-    length = q.shape[3]
+    heads, groups, length, size = q.shape
     blocks = max(1, min(_MOST_BLOCKS, length // _SMALLEST_BLOCK))
     ends = [round(length * (block + 1) / blocks) for block in range(blocks)]
-    parts = [
-        _block(q[:, :, :, start:end], k[:, :, :end], v[:, :, :end])
-        for start, end in zip([0, *ends[:-1]], ends, strict=True)
-    ]
-    return jnp.concatenate(parts, axis=3)
+    parts = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        seen = np.arange(end)[None] <= np.arange(start, end)[:, None]
+        queries = q[:, :, start:end].reshape(heads, -1, size)
+        mixed = _block(np.tile(seen, (groups, 1)), queries, k[:, :end], v[:, :end])
+        parts.append(mixed.reshape(heads, groups, end - start, size))
+    return jnp.concatenate(parts, axis=2)
 
 
-@jax.custom_vjp  # type: ignore[untyped-decorator]  # jax is untyped
-def _block(q: Array, k: Array, v: Array) -> Array:
-    """The last T of S queries against all S keys."""
-    return _block_forward(q, k, v)[0]
+def _block(seen: Any, q: Array, k: Array, v: Array) -> Array:
+    """Queries (R, T, h) against keys (R, S, h) where `seen` (T, S).
 
-
-def _block_forward(q: Array, k: Array, v: Array) -> tuple[Array, tuple[Array, ...]]:
-    # By hand since the product of the unnormalised weights needs one pass over (T, S) less, and the backward pass
-    # two: the step took 150 ms with autodiff and 100 ms so, on two cores.
-    queries, keys = q.shape[3], k.shape[2]
-    seen = np.arange(keys)[None] <= np.arange(keys - queries, keys)[:, None]
-    scores = jnp.einsum("bkgth,bksh->bkgts", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
-    scores = jnp.where(seen, scores, _NEVER)
-    weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
-    total = jnp.sum(weights, axis=-1, keepdims=True)
-    weights = weights.astype(v.dtype)
-    mixed = jnp.einsum("bkgts,bksh->bkgth", weights, v, preferred_element_type=jnp.float32) / total
-    return mixed.astype(q.dtype), (q, k, v, weights, total, mixed)
-
-
-def _block_backward(kept: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array]:
-    q, k, v, weights, total, mixed = kept
-    scaled = gradient.astype(jnp.float32) / total
-    inner = jnp.sum(scaled * mixed, axis=-1, keepdims=True)
-    scaled = scaled.astype(v.dtype)
-    to_v = jnp.einsum("bkgts,bkgth->bksh", weights, scaled)
-    to_weights = jnp.einsum("bkgth,bksh->bkgts", scaled, v, preferred_element_type=jnp.float32)
-    to_scores = (weights * (to_weights - inner)).astype(q.dtype)
+    Differentiated by hand: keeping the weights unnormalised leaves out one pass over (T, S) going forward and two
+    going back.
+    """
     scale = q.shape[-1] ** -0.5
-    to_q = jnp.einsum("bkgts,bksh->bkgth", to_scores, k) * scale
-    to_k = jnp.einsum("bkgts,bkgth->bksh", to_scores, q) * scale
-    return to_q, to_k, to_v
+
+    def forward(q: Array, k: Array, v: Array) -> tuple[Array, tuple[Array, ...]]:
+        scores = jnp.where(seen, _times_transposed(q * scale, k), _NEVER)
+        weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+        total = jnp.sum(weights, axis=-1, keepdims=True)
+        weights = weights.astype(v.dtype)
+        mixed = _times(weights, v) / total
+        return mixed.astype(q.dtype), (q, k, v, weights, total, mixed)
+
+    def backward(kept: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array]:
+        q, k, v, weights, total, mixed = kept
+        scaled = gradient / total
+        inner = jnp.sum(scaled * mixed, axis=-1, keepdims=True)
+        scaled = scaled.astype(v.dtype)
+        to_scores = (weights * (_times_transposed(scaled, v) - inner)).astype(q.dtype)
+        to_q, to_k = _times(to_scores, k) * scale, _transposed_times(to_scores, q) * scale
+        return to_q.astype(q.dtype), to_k.astype(k.dtype), _transposed_times(weights, scaled).astype(v.dtype)
+
+    @jax.custom_vjp  # type: ignore[untyped-decorator]  # jax is untyped
+    def block(q: Array, k: Array, v: Array) -> Array:
+        return forward(q, k, v)[0]
+
+    block.defvjp(forward, backward)
+    return block(q, k, v)
 
 
-_block.defvjp(_block_forward, _block_backward)
+def _product(a: Array, b: Array, over_a: int, over_b: int) -> Array:
+    axes = (((over_a,), (over_b,)), ((0,), (0,)))
+    return jax.lax.dot_general(a, b, axes, preferred_element_type=jnp.float32)
+
+
+def _times(a: Array, b: Array) -> Array:
+    return _product(a, b, 2, 1)
+
+
+def _times_transposed(a: Array, b: Array) -> Array:
+    return _product(a, b, 2, 2)
+
+
+def _transposed_times(a: Array, b: Array) -> Array:
+    return _product(a, b, 1, 1)

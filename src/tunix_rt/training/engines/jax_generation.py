@@ -163,8 +163,7 @@ def _answer(
         return state._replace(out=out, counts=counts, stopped=stopped, done=done | (counts == longest))
 
     hidden, cache = model.prefill(tokens)
-    empty = [(0, 0)] * 3 + [(0, longest), (0, 0)]
-    cache = Cache(*(jnp.pad(part, empty) for part in cache))
+    cache = jax.tree.map(lambda part: jnp.pad(part, ((0, 0), (0, longest), (0, 0))), cache)
     last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
     one = jnp.ones((), jnp.int32)
     zeros = jnp.zeros(rows, jnp.int32)
