@@ -311,8 +311,14 @@ def _show_board(board: dict[str, Any]) -> None:
         bold=True,
     )
     rows = [
-        (row["rank"] if row["established"] else "not established", row["name"], *_cells(row), row["id"])
+        (
+            row["rank"] if row["established"] else "not established",
+            row["name"],
+            *_cells(row),
+            "-" if row["p_value"] is None else f"{row['p_value']:.2g}",
+            row["id"],
+        )
         for row in board["rows"]
     ]
-    show.table(("rank", "name", *CELLS, "evaluation"), rows, right=("rank", *CELLS))
-    click.echo("Equal ranks: no difference shown (paired exact McNemar tests, Holm over the board).")
+    show.table(("rank", "name", *CELLS, "p", "evaluation"), rows, right=("rank", *CELLS, "p"))
+    click.echo("p: against the first row, exact McNemar, Holm over the board. Equal ranks: no row shown to be better.")

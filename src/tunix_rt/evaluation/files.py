@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import rfc8785
 from pydantic import BaseModel, ValidationError
@@ -71,6 +71,14 @@ def _read(file: IO[bytes], kind: type[_Line], what: str, check: Callable[[_Line,
     return found
 
 
+def _meta_fault(meta: dict[str, Any]) -> str | None:
+    try:
+        size = len(jsontext.dumps(meta))
+    except TypeError:  # orjson stops at a depth of 254, the databases' JSON with it
+        return "meta is nested too deeply"
+    return f"meta is over {MAX_META_BYTES:,} bytes" if size > MAX_META_BYTES else None
+
+
 def eval_items(file: IO[bytes]) -> list[EvalItemLine]:
     """Read an eval set.
 
@@ -83,9 +91,7 @@ def eval_items(file: IO[bytes]) -> list[EvalItemLine]:
         first = seen.setdefault(item.id, number)
         if first != number:
             return f"the id {cut(item.id, 60)!r} stands in line {first} already"
-        if item.meta and len(jsontext.dumps(item.meta)) > MAX_META_BYTES:
-            return f"meta is over {MAX_META_BYTES:,} bytes"
-        return None
+        return _meta_fault(item.meta) if item.meta else None
 
     return _read(file, EvalItemLine, "an item of an eval set {id, prompt, expected_answer, ...}", check)
 

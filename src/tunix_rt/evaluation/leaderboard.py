@@ -147,13 +147,18 @@ async def board(session: AsyncSession, which: Board, filters: Filters) -> BoardV
     rows, older = _newest([(row[0], row[1]) for row in found])
     if not any(filters.shows(evaluation) for evaluation, _ in rows):
         return None
-    ranks = statistics.ranks(await _outcomes(session, [evaluation for evaluation, _ in rows]))
+    ranking = statistics.rank(await _outcomes(session, [evaluation for evaluation, _ in rows]))
+    order = sorted(range(len(rows)), key=lambda place: (ranking.ranks[place], -(rows[place][0].score or 0.0), place))
     shown = [
-        BoardRow(**view(evaluation, eval_set).model_dump(), rank=rank, older=older[_identity(evaluation)])
-        for (evaluation, eval_set), rank in zip(rows, ranks, strict=True)
-        if filters.shows(evaluation)
+        BoardRow(
+            **view(*rows[place]).model_dump(),
+            rank=ranking.ranks[place],
+            p_value=None if place == order[0] else float(ranking.p_values[place, order[0]]),
+            older=older[_identity(rows[place][0])],
+        )
+        for place in order
+        if filters.shows(rows[place][0])
     ]
-    shown.sort(key=lambda row: (row.rank, -(row.score if row.score is not None else -1.0), row.name))
     first, eval_set = rows[0]
     return BoardView(
         eval_set=eval_set.name,
@@ -197,7 +202,7 @@ async def _outcomes(
     place = {row.number: index for index, row in enumerate(rows)}
     scores = await session.stream(
         select(EvaluationItem.evaluation_number, EvaluationItem.position, EvaluationItem.score).where(
-            EvaluationItem.evaluation_number.in_(place)
+            EvaluationItem.evaluation_number.in_(list(place))
         )
     )
     async for number, position, score in scores:

@@ -17,13 +17,14 @@ import unicodedata
 from fractions import Fraction
 
 _DIGITS = 400
+_COMMAND = r"(?<!\\)\\++"  # possessive, and from its first backslash only: a long run of them takes linear time
 _LATEX = (
-    (re.compile(r"\\+[dt]?frac\s?\{\s?([0-9]{1,40})\s?\}\s?\{\s?([0-9]{1,40})\s?\}"), r" \1/\2 "),
-    (re.compile(r"\\+(?:text|textbf|mathrm|mathbf)\s?\{([^{}]{0,2000})\}"), r" \1 "),
+    (re.compile(_COMMAND + r"[dt]?frac\s?\{\s?([0-9]{1,40})\s?\}\s?\{\s?([0-9]{1,40})\s?\}"), r" \1/\2 "),
+    (re.compile(_COMMAND + r"(?:text|textbf|mathrm|mathbf)\s?\{([^{}]{0,2000})\}"), r" \1 "),
     (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\+[!,;:](?=[0-9]{3}(?![0-9]))"), ""),  # \, as a thousands separator
-    (re.compile(r"\\+([$%])"), r"\1"),
-    (re.compile(r"\\+[,!;:()\[\]]"), " "),
+    (re.compile(_COMMAND + r"[!,;:](?=[0-9]{3}(?![0-9]))"), ""),  # \, as a thousands separator
+    (re.compile(_COMMAND + r"([$%])"), r"\1"),
+    (re.compile(_COMMAND + r"[,!;:()\[\]]"), " "),
 )
 _NOTE = re.compile(r"<<[^<>\n]{0,500}>>")
 _INVISIBLE = re.compile(

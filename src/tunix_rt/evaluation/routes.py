@@ -22,7 +22,7 @@ from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, cut
 from tunix_rt.base.http import Page, Pagination, Paging, ReadSession, StrictRoute, UploadRoute, uploaded
 from tunix_rt.base.store import naming_full_disk
-from tunix_rt.evaluation import comparing, files, leaderboard, scorecard, service, statistics
+from tunix_rt.evaluation import comparing, eval_sets, files, leaderboard, scorecard, service, statistics
 from tunix_rt.evaluation.judges import DEFAULT, Judge, named
 from tunix_rt.evaluation.leaderboard import Filters, view
 from tunix_rt.evaluation.models import EvalItem, EvalSet, Evaluation
@@ -41,9 +41,10 @@ from tunix_rt.evaluation.schemas import (
 router = APIRouter(route_class=StrictRoute)
 uploads = APIRouter(route_class=UploadRoute)
 
-Name = Annotated[str, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-EvalSetName = Annotated[str | None, Query(max_length=100, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-Label = Annotated[str | None, Query(max_length=200)]
+_PLAIN = r"^[^\x00-\x1f\x7f]+$"  # no control characters: no database keeps NUL
+Name = Annotated[str, Query(min_length=1, max_length=200, pattern=_PLAIN)]
+EvalSetName = Annotated[str | None, Query(max_length=100, pattern=eval_sets.NAME)]
+Label = Annotated[str | None, Query(min_length=1, max_length=200, pattern=_PLAIN)]
 Margin = Annotated[float, Query(ge=0, lt=1, allow_inf_nan=False)]
 Seed = Annotated[int, Query(ge=0, lt=2**63)]
 
@@ -88,7 +89,7 @@ async def upload_eval_set(request: Request, response: Response, name: EvalSetNam
         items = await asyncio.to_thread(files.eval_items, file)
     digest = await asyncio.to_thread(files.digest, items)
     async with database.write() as session:
-        eval_set, new = await service.store_eval_set(session, items, digest, name)
+        eval_set, new = await eval_sets.store(session, items, digest, name)
         answer = _eval_set(eval_set)
     response.status_code = 201 if new else 200
     response.headers["location"] = f"/api/eval-sets/{answer.name}"
@@ -102,14 +103,14 @@ def _eval_set(eval_set: EvalSet) -> EvalSetView:
 @router.get("/api/eval-sets")
 async def list_eval_sets(session: ReadSession, paging: Annotated[Paging, Depends()]) -> Page[EvalSetView]:
     """Eval sets, newest first."""
-    found = await service.eval_sets(session, paging.where(EvalSet.created_at, EvalSet.id), paging.limit + 1)
+    found = await eval_sets.newest(session, paging.where(EvalSet.created_at, EvalSet.id), paging.limit + 1)
     return paging.page([_eval_set(row) for row in found], key=lambda row: (row.created_at, row.id))
 
 
 @router.get("/api/eval-sets/{name}")
 async def show_eval_set(session: ReadSession, name: str) -> EvalSetView:
     """An eval set by its name, or by its digest or the beginning of that."""
-    return _eval_set(await service.find_eval_set(session, name))
+    return _eval_set(await eval_sets.find(session, name))
 
 
 # --- evaluations ------------------------------------------------------------------------------------------------
@@ -123,15 +124,15 @@ async def evaluate(
     eval_set: Annotated[str, Query(max_length=200)],
     decoding: Annotated[Decoding, Depends(_decoding)],
     judge: str = DEFAULT,
-    model_id: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
-    dataset_key: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    model_id: Label = None,
+    dataset_key: Label = None,
 ) -> EvaluationCreated:
     """Judge predictions (NDJSON) for an eval set, and store the evaluation with its items."""
     chosen = named(judge)
     database: Database = request.app.state.database
     async with database.read() as session:
-        found = await service.find_eval_set(session, eval_set)
-        items = await service.eval_items(session, found)
+        found = await eval_sets.find(session, eval_set)
+        items = await eval_sets.items(session, found)
     async with _spooled(uploaded(request)) as file:
         predictions, result = await asyncio.to_thread(_judge, file, items, chosen)
     async with database.write() as session:
@@ -201,7 +202,7 @@ async def compare_files(
     chosen = named(judge)
     database: Database = request.app.state.database
     async with database.read() as session:
-        items = await service.eval_items(session, await service.find_eval_set(session, eval_set))
+        items = await eval_sets.items(session, await eval_sets.find(session, eval_set))
     sides = []
     async with request.form(max_files=2, max_fields=0) as form:
         for field in ("a", "b"):
@@ -294,7 +295,7 @@ async def boards(
     `model_id` and `dataset_key` choose rows to show; ranks are those among all rows of the board.
     """
     filters = Filters(
-        eval_set=(await service.find_eval_set(session, eval_set)).digest if eval_set else None,
+        eval_set=(await eval_sets.find(session, eval_set)).digest if eval_set else None,
         judge=named(judge).name if judge else None,
         date_from=date_from,
         date_to=date_to,

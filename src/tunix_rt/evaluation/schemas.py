@@ -214,6 +214,7 @@ class BoardRow(EvaluationView):
     """A row of a board."""
 
     rank: int
+    p_value: float | None  # against the board's first row, Holm over the board; null for that row itself
     older: int  # earlier evaluations of the same name or run, which do not count
 
 

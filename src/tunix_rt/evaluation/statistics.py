@@ -275,7 +275,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted_values
 
 
-def ranks(outcomes: NDArray[np.float64], alpha: float = ALPHA) -> list[int]:
+@dataclass(frozen=True)
+class Ranking:
+    """Ranks of the rows of a board, and the tests behind them.
+
+    Attributes:
+        ranks: one a row, from 1.
+        p_values: float64 (M, M), Holm-adjusted; 1 on the diagonal.
+    """
+
+    ranks: list[int]
+    p_values: NDArray[np.float64]
+
+
+def rank(outcomes: NDArray[np.float64], alpha: float = ALPHA) -> Ranking:
     """Rank the rows of a board so that rows which cannot be told apart share a rank.
 
     A row's rank is 1 plus the number of rows that are significantly better than it: paired exact McNemar tests
@@ -286,9 +299,6 @@ def ranks(outcomes: NDArray[np.float64], alpha: float = ALPHA) -> list[int]:
     Args:
         outcomes: float64 (M, N); 0 or 1, NaN where unscored.
         alpha: chance of any false difference on the board.
-
-    Returns:
-        One rank a row, from 1.
     """
     rows = len(outcomes)
     scored = (~np.isnan(outcomes)).astype(np.float64)
@@ -296,11 +306,12 @@ def ranks(outcomes: NDArray[np.float64], alpha: float = ALPHA) -> list[int]:
     wrong = scored - right
     gains = np.rint(right @ wrong.T).astype(int)  # (M, M); [i, j]: items that i has right and j has wrong
     pairs = [(i, j) for i in range(rows) for j in range(i)]
-    beats = np.zeros((rows, rows), dtype=bool)
-    for (i, j), p in zip(pairs, holm([mcnemar(int(gains[i, j]), int(gains[j, i])) for i, j in pairs]), strict=True):
-        beats[i, j] = p < alpha and gains[i, j] > gains[j, i]
-        beats[j, i] = p < alpha and gains[j, i] > gains[i, j]
+    found = holm([mcnemar(int(gains[i, j]), int(gains[j, i])) for i, j in pairs])
+    p_values = np.ones((rows, rows))
+    for (i, j), p in zip(pairs, found, strict=True):
+        p_values[i, j] = p_values[j, i] = p
+    better = (p_values < alpha) & (gains > gains.T)  # [i, j]: i is better than j
     for k in range(rows):
-        beats |= np.outer(beats[:, k], beats[k])
-    np.fill_diagonal(beats, False)
-    return [1 + int(count) for count in beats.sum(axis=0)]
+        better |= np.outer(better[:, k], better[k])
+    np.fill_diagonal(better, False)
+    return Ranking([1 + int(count) for count in better.sum(axis=0)], p_values)
