@@ -7,7 +7,7 @@ from typing import Literal
 from tunix_rt.traces.schemas import Comparison, Side, Span, StepDiff, TraceOut
 from tunix_rt.traces.service import baseline
 
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+_WORDS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")  # with the space after it, or every two texts share their spaces
 MAX_WORDS = 2_000
 
 

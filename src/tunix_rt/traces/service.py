@@ -1,6 +1,7 @@
 """Finding, reading, scoring and deleting traces; `intake` brings them in, `export` takes them out."""
 
 import re
+import string
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from tunix_rt.traces.models import Trace, TraceScore
 from tunix_rt.traces.schemas import Score, Scored, StepOut, TraceFilters, TraceOut, TraceRow
 
 PREVIEW = 200
+_TO_SPACES = str.maketrans(string.punctuation, " " * len(string.punctuation))
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -51,14 +53,17 @@ def is_sqlite(session: AsyncSession) -> bool:
 
 
 def _words(q: str, sqlite: bool) -> ColumnElement[bool]:
-    words = [word for word in q.split() if any(char.isalnum() for char in word)]
-    if sqlite:  # quoted, a word is a word to FTS5, whatever it holds
-        match = " ".join('"' + word.replace('"', '""') + '"' for word in words)
+    """Texts that hold every word of `q`; what hangs together in it (`half-price`, `3.5`) must do so there too."""
+    phrases = [part for part in (word.translate(_TO_SPACES).strip() for word in q.split()) if part]
+    if sqlite:  # quoted, nothing is an operator of FTS5
+        match = " ".join(f'"{phrase}"' for phrase in phrases)
         rows = text("SELECT rowid FROM traces_fts WHERE traces_fts MATCH :match").bindparams(match=match)
         return Trace.number.in_(rows.columns(Trace.number).scalar_subquery())
-    # Written as in the index of migration 0001, or PostgreSQL does not use it.
-    document = func.to_tsvector(text("'simple'"), Trace.prompt.op("||")(text("' '")).op("||")(Trace.final_answer))
-    return document.op("@@")(func.plainto_tsquery(text("'simple'"), " ".join(words)))
+    # Written out as in the index of migration 0001, or PostgreSQL does not use it.
+    whole = Trace.prompt.op("||")(text("' '")).op("||")(Trace.final_answer)
+    spaces = [literal(part, literal_execute=True) for part in (string.punctuation, " " * len(string.punctuation))]
+    document = func.to_tsvector(text("'simple'"), func.translate(whole, *spaces))
+    return and_(*(document.op("@@")(func.phraseto_tsquery(text("'simple'"), phrase)) for phrase in phrases))
 
 
 def _meta(key: str, value: str, sqlite: bool) -> ColumnElement[bool]:

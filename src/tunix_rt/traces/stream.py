@@ -12,6 +12,7 @@ from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault
 from tunix_rt.base.tasks import undisturbed
 from tunix_rt.traces import importers
+from tunix_rt.traces.importers import fields
 from tunix_rt.traces.intake import Row, checked, insert
 from tunix_rt.traces.schemas import ImportReport, Rejected
 
@@ -27,6 +28,7 @@ class Tally:
     """What became of the lines of a file."""
 
     format: str | None
+    opening: bytes = b""  # how the first line that is not blank begins
     lines: int = 0
     blank: int = 0
     good: int = 0
@@ -112,6 +114,7 @@ async def _batches(chunks: AsyncIterable[bytes], tally: Tally, source: str | Non
         if line is not None and not line.strip():
             tally.blank += 1
             continue
+        tally.opening = tally.opening or (line or b"").strip()[:2]
         try:
             row = _read(line, tally, source)
         except BadInput as bad:
@@ -132,7 +135,7 @@ def _read(line: bytes | None, tally: Tally, source: str | None) -> Row:
         raise BadInput(f"longer than {jsontext.MAX_LINE_BYTES // 2**20} MiB")
     record = jsontext.loads(line)
     if not isinstance(record, dict):
-        raise BadInput("not an object: a line of JSONL is one object")
+        raise BadInput(f"{fields.kind(record)}, not an object: each line of JSONL is one object")
     if tally.format is None:
         tally.format = importers.detect(record)
     return checked(importers.named(tally.format)(record), source)
@@ -148,9 +151,14 @@ def _check_all(tally: Tally) -> None:
     if not tally.rejected_count:
         return
     bad = tally.rejected_count
+    hint = "Mend them, or import the good ones with on_error=skip (--on-error skip)."
+    if not tally.good and tally.opening.startswith(b"["):
+        hint = "The file is one JSON array. Write one object a line: jq -c '.[]' FILE > FILE.jsonl"
+    elif not tally.good and tally.opening == b"{":
+        hint = "The file is JSON over several lines. Write one object a line: jq -c . FILE > FILE.jsonl"
     raise BadInput(
         f"{bad:,} of {tally.lines:,} lines {'is' if bad == 1 else 'are'} bad; nothing was stored."
         + (f" The first {SHOWN} are shown." if bad > SHOWN else ""),
-        hint="Mend them, or import the good ones with on_error=skip (--on-error skip).",
+        hint=hint,
         faults=[Fault(f"line {one.line}", one.reason) for one in tally.rejected],
     )

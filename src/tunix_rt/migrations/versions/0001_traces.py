@@ -1,5 +1,7 @@
 """Traces, their scores and their full-text index."""
 
+import string
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,6 +11,10 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+# Without punctuation, or PostgreSQL would read `2/3` as the name of a file and `end.She` as that of a machine.
+_MARKS = string.punctuation.replace("'", "''")
+_ONLY_WORDS = f"translate(prompt || ' ' || final_answer, '{_MARKS}', '{' ' * len(string.punctuation)}')"
 
 _TRIGGERS = {
     "traces_fts_insert": "AFTER INSERT ON traces BEGIN INSERT INTO traces_fts(rowid, prompt, final_answer) "
@@ -53,14 +59,13 @@ def upgrade() -> None:
     )
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
-            "CREATE VIRTUAL TABLE traces_fts USING fts5(prompt, final_answer, content='traces', content_rowid='number')"
+            "CREATE VIRTUAL TABLE traces_fts USING fts5("
+            "prompt, final_answer, content='traces', content_rowid='number', tokenize='unicode61 remove_diacritics 0')"
         )
         for name, body in _TRIGGERS.items():
             op.execute(f"CREATE TRIGGER {name} {body}")
     else:
-        op.execute(
-            "CREATE INDEX ix_traces_fulltext ON traces USING gin (to_tsvector('simple', prompt || ' ' || final_answer))"
-        )
+        op.execute(f"CREATE INDEX ix_traces_fulltext ON traces USING gin (to_tsvector('simple', {_ONLY_WORDS}))")
 
 
 def downgrade() -> None:

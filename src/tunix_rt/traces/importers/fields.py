@@ -41,8 +41,8 @@ def meta(record: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def expected(what: str, found: Any) -> str:
-    """Say what was expected and what stands there."""
+def kind(value: Any) -> str:
+    """What a JSON value is, in words."""
     names = {
         dict: "an object",
         list: "a list",
@@ -51,7 +51,12 @@ def expected(what: str, found: Any) -> str:
         int: "a number",
         float: "a number",
     }
-    return f"expected {what}, found {names.get(type(found), 'null')}"
+    return names.get(type(value), "null")
+
+
+def expected(what: str, found: Any) -> str:
+    """Say what was expected and what stands there."""
+    return f"expected {what}, found {kind(found)}"
 
 
 def trace(prompt: str, steps: list[dict[str, Any]], answer: str, notes: dict[str, Any]) -> dict[str, Any]:
