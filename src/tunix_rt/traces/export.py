@@ -14,7 +14,7 @@ from tunix_rt.traces.service import conditions
 
 BATCH_TRACES = 1_000
 FIRST_TRACES = 100  # few, so that the first byte leaves at once
-BATCH_CHARACTERS = 4 * 2**20
+BATCH_CHARACTERS = 2**20
 
 
 def line(row: Any) -> bytes:
