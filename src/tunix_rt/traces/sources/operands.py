@@ -17,10 +17,10 @@ class Pairs(NamedTuple):
     falling: bool
 
     def space(self) -> Space:
-        """How many there are. Each further digit is drawn twice as often: most numbers are long, some are short."""
+        """How many there are. Each further digit is drawn four times as often: most are long."""
         left, right = _numbers(self.left_digits), _numbers(self.right_digits)
         triangle = self.falling and self.left_digits == self.right_digits
-        return Space(left * (left + 1) // 2 if triangle else left * right, 2 ** (self.left_digits + self.right_digits))
+        return Space(left * (left + 1) // 2 if triangle else left * right, 4 ** (self.left_digits + self.right_digits))
 
     def pair(self, number: int) -> tuple[int, int]:
         """The pair that has this number."""
