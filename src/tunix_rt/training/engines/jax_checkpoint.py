@@ -7,7 +7,7 @@ devices wrote it: each device's part is cut out when it is read. The price: the 
 and several hosts would need a file each.
 
     checkpoints/step-00000100/state.safetensors    parameters and optimizer, by path
-    checkpoints/step-00000100/checkpoint.json      format, step, fingerprint, files with digests, its own digest
+    checkpoints/step-00000100/checkpoint.json      format, step, fingerprint, machine, files with digests, own digest
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -42,21 +42,34 @@ def listed(folder: Path) -> list[Path]:
     return [path for _, path in sorted(named)]
 
 
-def save(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: Mapping[str, Any], keep: int) -> Path:
+class Header(NamedTuple):
+    """What a checkpoint says of itself.
+
+    Attributes:
+        step: finished optimizer steps.
+        fingerprint: what must be equal when it is resumed.
+        machine: what decides the last bits of sums besides.
+    """
+
+    step: int
+    fingerprint: Mapping[str, Any]
+    machine: Mapping[str, Any]
+
+
+def save(folder: Path, header: Header, parts: Mapping[str, Any], keep: int) -> Path:
     """Write a checkpoint, whole or not at all, then remove all but the newest `keep`.
 
     Args:
         folder: the run directory.
-        step: finished optimizer steps.
+        header: what it is.
         parts: NNX states by name.
-        fingerprint: what must be equal when it is resumed.
         keep: checkpoints that stay.
 
     Raises:
         DiskFull: the earlier checkpoints are untouched.
         Failed: what was read back is not what was written.
     """
-    target = path_of(folder, step)
+    target = path_of(folder, header.step)
     if target.parent.is_dir():
         sweep(target.parent)
     arrays = {name: value.get_value() for name, value in _flat(parts).items()}
@@ -67,15 +80,10 @@ def save(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: Mapping
             tensor_files.write(hashed, shapes, (np.asarray(jax.device_get(array)) for array in arrays.values()))  # type: ignore[arg-type]  # write() is all that is used
         if digest(partial / _STATE) != hashed.digest:
             raise Failed(
-                f"The checkpoint of step {step} was read back from {target.parent} with other bytes than written.",
+                f"The checkpoint of step {header.step} came back from {target.parent} with other bytes than written.",
                 hint="The disk or its driver is faulty; write to another one with --output.",
             )
-        manifest = {
-            "format": _FORMAT,
-            "step": step,
-            "fingerprint": fingerprint,
-            "files": {_STATE: hashed.digest},
-        }
+        manifest = {"format": _FORMAT, **header._asdict(), "files": {_STATE: hashed.digest}}
         with forced(partial / _MANIFEST) as file:
             file.write(json.dumps({**manifest, "digest": _own_digest(manifest)}, indent=2).encode())
     for old in listed(folder)[:-keep]:
@@ -83,8 +91,8 @@ def save(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: Mapping
     return target
 
 
-def step_of(path: Path, fingerprint: Mapping[str, Any]) -> int:
-    """Check a checkpoint, and tell its step.
+def check(path: Path, fingerprint: Mapping[str, Any]) -> Header:
+    """Check a checkpoint against its digests and a training's fingerprint.
 
     Raises:
         NotFound: no such folder.
@@ -96,7 +104,8 @@ def step_of(path: Path, fingerprint: Mapping[str, Any]) -> int:
     try:
         manifest = json.loads((path / _MANIFEST).read_bytes())
         written = manifest.pop("digest")
-        step, files, theirs = manifest["step"], manifest["files"], manifest["fingerprint"]
+        files = manifest["files"]
+        header = Header(manifest["step"], manifest["fingerprint"], manifest["machine"])
     except FileNotFoundError:
         raise _damaged(path, _MANIFEST, "is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -109,14 +118,14 @@ def step_of(path: Path, fingerprint: Mapping[str, Any]) -> int:
         if digest(path / name) != expected:
             raise _damaged(path, name, "is not what was written: its SHA-256 differs")
     # Through JSON, as theirs went: a tuple comes back as a list.
-    differences = _differences(theirs, json.loads(json.dumps(fingerprint)), "")
+    differences = _differences(header.fingerprint, json.loads(json.dumps(fingerprint)), "")
     if differences:
         raise Conflict(
             f"{path} belongs to another training: {len(differences)} difference(s).",
             hint="Resume with the same config, data and versions, or start anew in another --output folder.",
             faults=differences,
         )
-    return int(step)
+    return header
 
 
 def restore(path: Path, parts: Mapping[str, Any]) -> None:

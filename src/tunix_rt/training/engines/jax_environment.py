@@ -33,12 +33,17 @@ def prepare_environment() -> None:
 def compilation_cache() -> Path:
     """Folder of compiled programs; compiling is more than half of a small training's start.
 
-    One per processor and number of cores: both are part of what was compiled, and homes are shared over networks.
+    One per processor and number of threads: both are part of what was compiled, and homes are shared over networks.
     JAX_COMPILATION_CACHE_DIR overrides it; empty turns the cache off.
     """
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    machine = hashlib.sha256(f"{_processor()} {os.cpu_count()}".encode()).hexdigest()[:12]
+    machine = hashlib.sha256(f"{_processor()} {threads()}".encode()).hexdigest()[:12]
     return caches / "tunix-rt" / f"jax-{machine}"
+
+
+def threads() -> int:
+    """Cores that this process may use: XLA divides its sums among as many threads, so they decide the last bits."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

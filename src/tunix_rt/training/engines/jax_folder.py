@@ -56,16 +56,22 @@ def start(model: Decoder, seed: int) -> dict[str, NDArray[Any]]:
 def fill(model: Decoder, tensors: Mapping[str, NDArray[Any]], mesh: Any = None) -> Decoder:
     """Put tensors into an abstract model, as float32, spread over the mesh if there is one."""
     definition, state = nnx.split(model)
-    shardings = nnx.get_named_sharding(state, mesh) if mesh is not None else None
     flat = dict(nnx.to_flat_state(state))
-    places = dict(nnx.to_flat_state(shardings)) if shardings is not None else {}
     for path, value in flat.items():
         tensor = np.asarray(tensors[_name(path)], np.float32)
         array = np.ascontiguousarray(tensor.T if path[-1] == "kernel" else tensor)
-        place = places[path].get_value() if path in places else None
-        flat[path] = value.replace(jax.device_put(array, place))
+        flat[path] = value.replace(jax.device_put(array, _place(value, array.shape, mesh)))
     filled: Decoder = nnx.merge(definition, nnx.from_flat_state(list(flat.items())))
     return filled
+
+
+def _place(value: Any, shape: tuple[int, ...], mesh: Any) -> Any:
+    """Where an array lies on the mesh: cut along the parameter's axes, or whole everywhere if they do not divide."""
+    if mesh is None:
+        return None
+    axes = value.get_metadata().get("out_sharding") or ()
+    divides = all(axis is None or size % mesh.shape[axis] == 0 for axis, size in zip(axes, shape, strict=False))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*(axes if divides else ())))
 
 
 def read_tensors(folder: Path, model: Decoder) -> dict[str, NDArray[Any]]:

@@ -8,6 +8,7 @@ subclasses.
 import math
 import time
 from collections import deque
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from flax import nnx
 from tunix.sft import hooks, metrics_logger, peft_trainer
 
 from tunix_rt.base.errors import BadInput, Failed
-from tunix_rt.training.engines import Job, Outcome, jax_checkpoint, jax_config, jax_folder, jax_step
+from tunix_rt.training.engines import Job, Outcome, jax_checkpoint, jax_config, jax_devices, jax_folder, jax_step
 from tunix_rt.training.engines.jax_model import Decoder, abstract
 
 
@@ -30,26 +31,41 @@ def train(job: Job) -> Outcome:
         Failed: a loss or gradient that is not finite.
         DiskFull: while a checkpoint or the model was written.
     """
-    with jax.default_matmul_precision("float32" if job.config.precision == "float32" else "default"):
-        resumed = jax_checkpoint.step_of(job.resume_from, job.fingerprint) if job.resume_from else None
-        model, content = _model(job)
-        step = 0 if resumed is None else resumed
-        if job.total_steps:
-            step = _run(job, model, resumed)
+    precise = job.config.precision == "float32"  # accelerators else multiply float32 in fewer bits
+    mesh = jax_devices.mesh()
+    with jax.default_matmul_precision("float32" if precise else "default"), mesh or nullcontext():
+        resumed = _resumed(job)
+        model, content = _model(job, mesh)
+        step = _run(job, model, resumed, mesh) if job.total_steps else 0
         if step < job.total_steps:
             return Outcome("stopped", step)
-        dtype = jnp.bfloat16 if job.config.precision == "bfloat16" else jnp.float32
+        dtype = jnp.float32 if precise else jnp.bfloat16
         jax_folder.write_folder(job.folder / "model", model, content, job.special, job.tokenizer, dtype)
         return Outcome("completed", step)
 
 
-def _model(job: Job) -> tuple[Decoder, dict[str, Any]]:
+def _resumed(job: Job) -> int | None:
+    """The step to go on from, once its checkpoint is known to be whole and ours."""
+    if job.resume_from is None:
+        return None
+    header, machine = jax_checkpoint.check(job.resume_from, job.fingerprint), jax_devices.machine()
+    if header.machine != machine:
+        job.emit(
+            "warning",
+            message="resumed on another machine: the losses may differ in their last digits",
+            before=dict(header.machine),
+            now=machine,
+        )
+    return header.step
+
+
+def _model(job: Job, mesh: Any) -> tuple[Decoder, dict[str, Any]]:
     """The start, and what config.json says of it."""
     compute = jnp.bfloat16 if job.config.precision == "bfloat16" else jnp.float32
     if job.base is None:
         dimensions = jax_config.from_scratch(job.config.model, job.vocabulary, job.batches.width)
         model = abstract(dimensions, compute)
-        return jax_folder.fill(model, jax_folder.start(model, job.config.seed)), jax_config.to_json(dimensions)
+        return jax_folder.fill(model, jax_folder.start(model, job.config.seed), mesh), jax_config.to_json(dimensions)
     content = jax_config.read_json(job.base)
     dimensions = jax_config.from_json(content, job.base)
     if job.vocabulary > dimensions.vocabulary:
@@ -63,10 +79,10 @@ def _model(job: Job) -> tuple[Decoder, dict[str, Any]]:
             hint=f"Set data.max_length to at most {dimensions.max_positions}.",
         )
     model = abstract(dimensions, compute)
-    return jax_folder.fill(model, jax_folder.read_tensors(job.base, model)), content
+    return jax_folder.fill(model, jax_folder.read_tensors(job.base, model), mesh), content
 
 
-def _run(job: Job, model: Decoder, resumed: int | None) -> int:
+def _run(job: Job, model: Decoder, resumed: int | None, mesh: Any) -> int:
     """Train, and return the last finished step."""
     trainer = _Trainer(
         model,
@@ -78,11 +94,13 @@ def _run(job: Job, model: Decoder, resumed: int | None) -> int:
         ),
         metrics_logger=_Silent(),
     ).with_loss_fn(jax_step.loss, has_aux=True)
-    parts = {"parameters": nnx.state(model, nnx.Param), "optimizer": nnx.state(trainer.optimizer)}
+    state = _state(trainer)
+    if mesh is not None:
+        jax_devices.spread(state["optimizer"], mesh)
     if resumed is not None and job.resume_from is not None:
-        jax_checkpoint.restore(job.resume_from, parts)
-        nnx.update(model, parts["parameters"])
-        nnx.update(trainer.optimizer, parts["optimizer"])
+        jax_checkpoint.restore(job.resume_from, state)
+    nnx.update(trainer.model, state["parameters"])
+    nnx.update(trainer.optimizer, state["optimizer"])
     progress = _Progress(job, trainer, first=resumed or 0, saved=resumed)
     trainer.progress = progress
     trainer.checkpoint_manager = progress
@@ -90,6 +108,11 @@ def _run(job: Job, model: Decoder, resumed: int | None) -> int:
     with np.errstate(over="ignore"):  # Tunix takes a perplexity of every loss
         trainer.train(())
     return progress.step
+
+
+def _state(trainer: Any) -> dict[str, Any]:
+    """All that a step changes."""
+    return {"parameters": nnx.state(trainer.model, nnx.Param), "optimizer": nnx.state(trainer.optimizer)}
 
 
 class _Trainer(peft_trainer.PeftTrainer):  # type: ignore[misc]  # tunix is untyped
@@ -245,7 +268,7 @@ class _Progress:
 
     def _save(self) -> None:
         job, trainer = self._job, self._trainer
-        parts = {"parameters": nnx.state(trainer.model, nnx.Param), "optimizer": nnx.state(trainer.optimizer)}
-        path = jax_checkpoint.save(job.folder, self.step, parts, job.fingerprint, job.config.keep_checkpoints)
+        header = jax_checkpoint.Header(self.step, job.fingerprint, jax_devices.machine())
+        path = jax_checkpoint.save(job.folder, header, _state(trainer), job.config.keep_checkpoints)
         self._saved = self.step
         job.emit("checkpoint", step=self.step, path=path.relative_to(job.folder).as_posix())

@@ -1,0 +1,69 @@
+"""Which devices compute."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from tunix_rt.base.errors import BadInput
+from tunix_rt.training.engines.jax_environment import threads
+
+_KINDS = ("auto", "cpu", "gpu", "tpu")
+_HOW_TO_GET = {
+    "cpu": "Unset JAX_PLATFORMS, or add cpu to it.",
+    "gpu": "With an NVIDIA driver: pip install 'jax[cuda13]'. On Kaggle: Settings > Accelerator > GPU; on Colab: "
+    "Runtime > Change runtime type > GPU.",
+    "tpu": "On a machine with a TPU: pip install 'jax[tpu]'. On Kaggle: Settings > Accelerator > TPU; on Colab: "
+    "Runtime > Change runtime type > TPU.",
+}
+
+
+def choose(wanted: str) -> list[str]:
+    """Compute on devices of a kind from here on; see `Engine.devices`."""
+    if wanted not in _KINDS:
+        raise BadInput(f"There is no kind of device {wanted!r}. We have: {', '.join(_KINDS)}.")
+    try:
+        found = jax.devices(None if wanted == "auto" else wanted)
+    except RuntimeError as error:
+        raise BadInput(f"JAX has no {wanted} here. There is: {_there(error)}.", hint=_HOW_TO_GET.get(wanted)) from None
+    jax.config.update("jax_default_device", None if wanted == "auto" else found[0])
+    return [_described(device) for device in found]
+
+
+def mesh() -> Any:
+    """All devices of the chosen kind as a mesh (fsdp, tp) = (devices, 1); None for a single one."""
+    found = _chosen()
+    if len(found) == 1:
+        return None
+    return jax.sharding.Mesh(np.array(found).reshape(-1, 1), ("fsdp", "tp"))
+
+
+def spread(state: Any, mesh: Any) -> None:
+    """Put the arrays of an NNX state that lie on one device on the whole mesh."""
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    for _, value in nnx.to_flat_state(state):
+        if len(value.get_value().sharding.device_set) < mesh.size:
+            value.set_value(jax.device_put(value.get_value(), everywhere))
+
+
+def machine() -> dict[str, Any]:
+    """What decides the last bits of a training besides its inputs."""
+    found = _chosen()
+    return {"device": found[0].device_kind, "devices": len(found), "threads": threads()}
+
+
+def _chosen() -> list[Any]:
+    chosen = jax.config.jax_default_device
+    return list(jax.devices(chosen.platform if chosen is not None else None))
+
+
+def _there(error: RuntimeError) -> str:
+    try:
+        return ", ".join(_described(device) for device in jax.devices())
+    except RuntimeError:
+        return f"nothing; JAX says: {error}"
+
+
+def _described(device: Any) -> str:
+    return f"{device.platform}:{device.id} {device.device_kind}"
