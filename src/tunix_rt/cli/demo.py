@@ -24,7 +24,7 @@ from tunix_rt.cli import show
 from tunix_rt.training import events
 
 TASK = "word-problems"
-TRACES, HELD_OUT = 3000, 0.13
+TRACES, HELD_OUT = 12_000, 0.035
 STEPS, BATCH = 1000, 32
 MAX_NEW_TOKENS = 128
 MODELS = ("untrained", "answers", "reasoning")
