@@ -27,7 +27,7 @@ def questions(count: int = 40, **extra: Any) -> list[dict[str, Any]]:
     ]
 
 
-def answers(count: int = 40, right: Callable[[int], bool] = lambda i: True) -> list[dict[str, Any]]:
+def answers(count: int = 40, right: Callable[[int], bool] = lambda _: True) -> list[dict[str, Any]]:
     """A prediction for each question: right where `right(i)` says so."""
     return [{"id": f"q{i}", "output": f"Some thoughts.\nAnswer: {i if right(i) else i + 1000}"} for i in range(count)]
 

@@ -1,7 +1,9 @@
 """Where the answer stands in an output, and when it is the expected one. The expected values are worked by hand."""
 
+import json
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -47,7 +49,7 @@ def test_the_rule_that_finds_an_answer_is_named(output: str, expected: str, rule
     [
         ("Answer: 1\n#### 2", "2", "2"),
         ("#### 2\nAnswer: 1", "1", "1"),
-        ("\\boxed{1} then A: 2", "2", "2"),
+        ("\\boxed{1} it was.\nA: 2", "2", "2"),
         ("A: 2 or rather \\boxed{1}", "1", "1"),
         ("<answer>1</answer> Answer: 3", "3", "3"),
         ("Answer: 4\nAnswer: 5", "5", "5"),
@@ -70,7 +72,17 @@ def test_a_marker_with_nothing_behind_it_is_passed_over(output: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "output", ["DNA: 7, so 42", "Q&A: 7. So 42", "U.S.A: 7. 42", "##### 7\n42", "# 7\n42", "answers: 7, 42", "a: 7, 42"]
+    "output",
+    [
+        "DNA: 7, so 42",
+        "Section A: 7, all: 42",
+        "Q&A: 7. So 42",
+        "U.S.A: 7. 42",
+        "##### 7\n42",
+        "# 7\n42",
+        "answers: 7, 42",
+        "a: 7, 42",
+    ],
 )
 def test_what_only_looks_like_a_marker_is_none(output: str) -> None:
     assert judge("42", output).rule == "last_number"
@@ -91,13 +103,18 @@ def test_an_answer_of_several_lines_reaches_to_the_end() -> None:
     ("expected", "written"),
     [
         ("0.5", "1/2"), ("0.5", ".50"), ("1/2", "2/4"), ("3", "3.0"), ("3", "3."), ("3", "+3"), ("-3", "−3"),
-        ("-3", "–3"), ("1000", "1,000"), ("1000", "1e3"), ("1000", "1 000".replace(" ", "\u00a0")), ("1000000", "1,000,000.0"),
+        ("-3", "–3"), ("1000", "1,000"), ("1000", "1e3"), ("1000", "1 000".replace(" ", "\u00a0")),
+        ("1000000", "1,000,000.0"),
         ("5", "$5"), ("$5", "5"), ("-5", "-$5"), ("-5", "$-5"), ("50", "50%"), ("50%", "50 %"), ("5", "€ 5"),
         ("7/2", "3 1/2"), ("3.5", "3½"), ("-3.5", "-3 1/2"), ("42", "４２"), ("42", "٤٢"), ("42", "**42**"),
-        ("42", "\u202e42\u202c"), ("1000", "1{,}000"), ("0.5", r"\frac{1}{2}"), ("3.5", r"3\frac{1}{2}"), ("7", "7 apples"),
+        ("42", "\u202e42\u202c"), ("1000", "1{,}000"), ("0.5", r"\frac{1}{2}"), ("3.5", r"3\frac{1}{2}"),
+        ("7", "7 apples"),
         ("7", "about 7"), ("18", "16 - 3 + 5 = $18"), ("18", "x = 18 eggs"), ("10", "10 km/h"), ("7", "(7)"),
-        ("B", "(B)"), ("B", "b."), ("Paris", "PARIS."), ("Paris", "“Paris”"), ("Straße", "STRASSE"), ("a b", " a\t b "),
+        ("B", "(B)"), ("B", "b."), ("Paris", "PARIS."), ("Paris", "“Paris”"), ("Straße", "STRASSE"),
+        ("a b", " a\t b "),
         ("ﬁne", "fine"), ("$", "$"), ("2024-01-05", "2024-01-05"), ("1.2.3", "1.2.3."), ("it's", "It's"),
+        ("__init__", "__init__"),
+        ("42", "_42_"), ("42", "__ 42"), ("f'", "f'"),
     ],
 )  # fmt: skip
 def test_writings_of_one_answer_are_equal(expected: str, written: str) -> None:
@@ -108,9 +125,11 @@ def test_writings_of_one_answer_are_equal(expected: str, written: str) -> None:
 @pytest.mark.parametrize(
     ("expected", "written"),
     [
-        ("0.5", "50%"), ("1.5", "1,5"), ("15", "1,5"), ("1000", "1 000"), ("100", "10²"), ("15.5", "3½"), ("8", "between 5 and 8"),
+        ("0.5", "50%"), ("1.5", "1,5"), ("15", "1,5"), ("1000", "1 000"), ("100", "10²"), ("15.5", "3½"),
+        ("8", "between 5 and 8"),
         ("5", "5-10"), ("5", "10:5"), ("5", "2024-01-05"), ("3", "1.2.3"), ("3", "3x4"), ("1", "1/0"), ("0", "1/0"),
-        ("16", r"\sqrt{16}"), ("16", "√16"), ("2", "2^10"), ("10", "2^10"), ("1", "1e999999999"), ("5", "five"), ("5", "-5"), ("31/2", "3 1/2"),
+        ("16", r"\sqrt{16}"), ("16", "√16"), ("2", "2^10"), ("10", "2^10"), ("1", "1e999999999"), ("5", "five"),
+        ("5", "-5"), ("31/2", "3 1/2"),
         ("Paris", "Paris is it"), ("(1, 2)", "[1, 2]"), ("1", "1 or 2"), ("1,2", "12"), ("5 apples", "5 pears"),
     ],
 )  # fmt: skip
@@ -150,7 +169,8 @@ def test_numbers_are_exact_fractions() -> None:
 
 def test_dates_times_versions_and_ranges_are_no_numbers() -> None:
     assert numbers("on 2024-01-05 at 10:30 with 1.2.3 and 5-10, 1,5 or 3x4: 7") == [
-        ("2024-01-05", None), ("10:30", None), ("1.2.3", None), ("5-10", None), ("1,5", None), ("3", None), ("7", Fraction(7)),
+        ("2024-01-05", None), ("10:30", None), ("1.2.3", None), ("5-10", None), ("1,5", None), ("3", None),
+        ("7", Fraction(7)),
     ]  # fmt: skip
 
 
@@ -180,8 +200,10 @@ def test_a_fraction_equals_itself_however_it_is_written(value: Fraction) -> None
 
 @pytest.mark.parametrize(
     "piece",
-    ["\\boxed{", "{", "}", "Answer:\n", "A:", "A: ", "#", "1", "1,", ",000", "1.2.3 ", " ", "\n", "\u0301\u0323", "$", "<answer>", "<<",
-     "\\", "\\frac{", "1 1/2 ", "-", "1e", "½", "'", "*", "answer", "<answer>1</answer", "=1", "٤", "\x00", "e\u0301" ],
+    ["\\boxed{", "{", "}", "Answer:\n", "\nA:", ". A: ", "#", "1", "1,", ",000", "1.2.3 ", " ", "\n", "\u0301\u0323",
+    "$", "<answer>", "<<",
+     "\\", "\\frac{", "1 1/2 ", "-", "1e", "½", "'", "*", "answer", "<answer>1</answer", "=1", "٤", "\x00",
+     "e\u0301" ],
 )  # fmt: skip
 @pytest.mark.parametrize("expected", ["5", "paris", "x" * 50_000])
 @pytest.mark.timeout(20)
@@ -195,3 +217,14 @@ def test_a_hostile_output_takes_linear_time(piece: str, expected: str) -> None:
 def test_a_marker_far_back_in_a_long_output_is_found() -> None:
     assert judge("72", "Answer: 72\n" + "and so on\n" * 100_000).score == 1
     assert judge("72", "it is 72 " + "and so on\n" * 100_000).score == 1
+
+
+def test_every_human_solution_of_gsm8k_is_right_and_none_answers_another_question(gsm8k: Path) -> None:
+    solutions = [json.loads(line)["answer"] for line in gsm8k.read_text(encoding="utf-8").splitlines()]
+    targets = [solution.rpartition("#### ")[2] for solution in solutions]
+    neighbours = [*targets[1:], targets[0]]
+    for solution, expected, other in zip(solutions, targets, neighbours, strict=True):
+        said = solution.replace("#### ", "A: ")
+        for output in (solution, said, solution.replace("#### ", "The answer is ")):
+            assert judge(expected, output).score == 1, (expected, output)
+        assert judge(other, said).score == (number(normal(other)) == number(normal(expected)))

@@ -93,7 +93,7 @@ def evaluate(obj: dict[str, Any], /, eval_set: str, predictions: Path, as_json: 
 
 def _show_evaluation(found: dict[str, Any]) -> None:
     click.echo(f"{show.printable(found['name'])} on {found['eval_set']} ({found['eval_set_digest'][:19]})")
-    note = "" if found["established"] else f"  not established: {found['n_scored']} items are few"
+    note = "" if found["established"] else f"  not established: only {_items(found['n_scored'])}"
     click.echo(f"score {_share(found['score'])}  {_counts(found)}{note}")
     click.echo(
         f"missing {found['n_missing']}, unscored {found['n_unscored']}, unknown ids {found['n_unknown']}, "
@@ -133,13 +133,20 @@ def _interval(ci: Sequence[float] | None, sign: str = "") -> str:
 
 def _warn(found: dict[str, Any]) -> None:
     if found["n_missing"]:
-        show.say(f"{found['n_missing']} items have no prediction; each counts as wrong.")
+        show.say(f"{_items(found['n_missing'])} without a prediction, counted as wrong.")
     if found["n_unknown"]:
-        names = ", ".join(show.printable(name) for name in found["unknown_ids"][:3])
-        show.say(f"{found['n_unknown']} predictions are for ids that the eval set does not have: {names}, …")
+        show.say(f"{found['n_unknown']} ids that the eval set does not have: {_names(found['unknown_ids'])}")
     if found["n_repeated"]:
-        names = ", ".join(show.printable(name) for name in found["repeated_ids"][:3])
-        show.say(f"{found['n_repeated']} items have several predictions and are not scored: {names}, …")
+        show.say(f"{_items(found['n_repeated'])} with several predictions, not scored: {_names(found['repeated_ids'])}")
+
+
+def _items(count: int) -> str:
+    return "1 item" if count == 1 else f"{count} items"
+
+
+def _names(names: list[str], shown: int = 3) -> str:
+    more = ", …" if len(names) > shown else ""
+    return ", ".join(show.printable(name) for name in names[:shown]) + more
 
 
 # --- compare ----------------------------------------------------------------------------------------------------
@@ -215,7 +222,7 @@ def _show_comparison(found: dict[str, Any]) -> None:
             f"difference {100 * found['difference']:+.1f} points (B - A), 95 % interval {_interval(found['ci'], '+')}, "
             f"p = {found['p_value']:.3g}, n = {found['n']}"
         )
-    established = "" if found["established"] else f" (not established: {found['n']} items are few)"
+    established = "" if found["established"] else f" (not established: only {_items(found['n'])})"
     click.secho(f"verdict: B is {VERDICTS[found['verdict']]}{established}", bold=True)
     click.echo(
         f"fixed {found['fixed']}, broken {found['broken']}, unchanged {found['unchanged']}, "

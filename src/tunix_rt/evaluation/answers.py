@@ -5,12 +5,12 @@ this is linear in the output, bounded in the numbers that it reads, and never ra
 
 Named rules, in order:
 
-1. A marker: `answer` (`Answer:`, in any case, also `**Answer**:`), `a` (`A:`, a capital that no word precedes),
-   `hashes` (`####`, four and no more), `boxed` (`\\boxed{...}` with balanced braces), `answer_tag` (`<answer>`, up to
-   `</answer>`). The last marker in the text wins, whichever it is. What stands behind it counts to the end of its
-   line (or of the next line with text, where its own is empty), to the closing brace or tag, and never past the next
-   marker; where the expected answer has several lines, to the end of the text. A marker with nothing behind it gives
-   no answer and is passed over.
+1. A marker: `answer` (`Answer:`, in any case, also `**Answer**:`), `a` (`A:`, a capital that begins a line or a
+   sentence; elsewhere it labels: `Section A: 300`), `hashes` (`####`, four and no more), `boxed` (`\\boxed{...}` with
+   balanced braces), `answer_tag` (`<answer>`, up to `</answer>`). The last marker in the text wins, whichever it is.
+   What stands behind it counts to the end of its line (or of the next line with text, where its own is empty), to the
+   closing brace or tag, and never past the next marker; where the expected answer has several lines, to the end of
+   the text. A marker with nothing behind it gives no answer and is passed over.
 2. `last_number`, where the expected answer is a number: the last number in the text. Dates, times, versions and
    ranges (`2024-01-05`, `10:30`, `1.2.3`, `5-10`) and what is neither a number nor a thousand (`1,5`) are no numbers.
 3. `whole_text`.
@@ -29,12 +29,15 @@ from typing import NamedTuple
 from tunix_rt.evaluation.normal import normal, number, numbers
 
 _LINE_MARKER = re.compile(r"[Aa](?:(?i:nswer)[ \t*_]{0,6}[:：]|[ \t*_]{0,4}[:：])|####+|<(?i:answer)>")
-_NO_LABEL = "&/'’.-"  # before `A:`: Q&A:, U.S.A:
+# Before `A:`, which is also how sections, points and choices are labelled: the start of a line, a bracket, or the end
+# of a sentence.
+_OPENING = re.compile(r"(?:[\n{>]|[.!?。…][ \t])[ \t*_>]{0,8}\Z")
 _CLOSING_TAG = re.compile(r"</answer>", re.IGNORECASE)
 _BRACE = re.compile(r"\\(?:boxed|fbox)[ \t]{0,8}\{|\\.|[{}]", re.DOTALL)
 _DIGIT = re.compile(r"[\d¼-¾⅐-⅞]")
 _SPACE = re.compile(r"\s")
-_TRIM = " \t\r\n\f\v*_`"
+_TRIM = " \t\r\n\f\v*`"
+_LEFT_OVER = re.compile(r"_+\s+")  # of __Answer:__ 72
 _TEXT = re.compile(r"[^ \t\r\n\f\v*_`]")
 _LONG = 10_000  # characters of one answer that are searched for a number
 _WINDOW, _WINDOWS = 2_000, 64  # characters, and pieces of so many, that are searched for the last number
@@ -108,7 +111,10 @@ def _behind(text: str, marker: _Marker, limit: int, several_lines: bool) -> str:
     if not first:
         return ""
     end = text.find("\n", first.start(), limit)
-    return text[first.start() : limit if end < 0 else end].strip(_TRIM)
+    begin = max(marker.begin, text.rfind("\n", marker.begin, first.start()) + 1)
+    line = text[begin : limit if end < 0 else end].strip(_TRIM)
+    left_over = _LEFT_OVER.match(line)
+    return line[left_over.end() :] if left_over else line
 
 
 def _line_markers(text: str, begin: int) -> Iterator[_Marker]:
@@ -125,7 +131,7 @@ def _line_markers(text: str, begin: int) -> Iterator[_Marker]:
             continue
         elif token[1:2] in "nN":
             rule = "answer"
-        elif token[0] == "A" and before not in _NO_LABEL:
+        elif token[0] == "A" and _OPENING.search(text[start - 10 : start] if start > 10 else "\n" + text[:start]):
             rule = "a"
         else:
             continue
@@ -183,7 +189,7 @@ def _number_in(text: str, rule: str) -> Found:
     """Read a marker's text where a number is expected."""
     if len(text) > _LONG:
         return Found(text, rule, None, "is too long to be a number")
-    plain = normal(text)
+    plain = normal(text).strip("_")
     value = number(plain)
     if value is not None:
         return Found(text, rule, value)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base.errors import Conflict, cut
@@ -32,15 +33,18 @@ async def store(
     if known is not None:
         return known, False
     name = name or UNNAMED + digest.removeprefix("sha256:")[:12]
-    taken = await session.scalar(select(EvalSet.digest).where(EvalSet.name == name))
-    if taken is not None:
-        raise Conflict(
-            f"The name {name!r} belongs to another eval set ({taken[:19]}…); this one is {digest[:19]}…",
-            hint="An eval set never changes: give this one another name, or none.",
-        )
     eval_set = EvalSet(name=name, digest=digest, n_items=len(items))
-    session.add(eval_set)
-    await session.flush()
+    try:
+        async with session.begin_nested():
+            session.add(eval_set)
+    except IntegrityError:  # the name is taken; or somebody stores the same content at this moment
+        known = await session.scalar(select(EvalSet).where(EvalSet.digest == digest))
+        if known is not None:
+            return known, False
+        raise Conflict(
+            f"The name {name!r} belongs to another eval set; this one is {digest[:19]}…",
+            hint="An eval set never changes: give this one another name, or none.",
+        ) from None
     rows = [
         {
             "eval_set_number": eval_set.number,

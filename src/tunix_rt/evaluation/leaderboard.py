@@ -148,7 +148,9 @@ async def board(session: AsyncSession, which: Board, filters: Filters) -> BoardV
     if not any(filters.shows(evaluation) for evaluation, _ in rows):
         return None
     ranking = statistics.rank(await _outcomes(session, [evaluation for evaluation, _ in rows]))
-    order = sorted(range(len(rows)), key=lambda place: (ranking.ranks[place], -(rows[place][0].score or 0.0), place))
+    order = sorted(
+        range(len(rows)), key=lambda place: (ranking.ranks[place], -(rows[place][0].score or 0.0), rows[place][0].name)
+    )
     shown = [
         BoardRow(
             **view(*rows[place]).model_dump(),

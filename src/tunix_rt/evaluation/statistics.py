@@ -99,7 +99,8 @@ def bootstrap(
     """Percentile interval of the mean by the bootstrap (Efron and Tibshirani 1993, 13.3), items drawn in pairs.
 
     Drawing N items with replacement and counting how often each distinct difference came is one draw from a
-    multinomial distribution, so a resample costs its distinct values and not N, and is the same bootstrap.
+    multinomial distribution, so a resample costs its distinct values and not N, and is the same bootstrap. The draws
+    are made for the side of the data that comes first in order, so that swapping the two models mirrors the interval.
 
     Args:
         differences: float64 (N,); other minus base, item by item.
@@ -113,15 +114,20 @@ def bootstrap(
     n = len(differences)
     if n == 0:
         return None
-    values, counts = np.unique(differences, return_counts=True)
+    values, counts = np.unique(differences + 0.0, return_counts=True)  # + 0.0: no -0
+    here, mirrored = list(zip(values, counts, strict=True)), list(zip(-values[::-1], counts[::-1], strict=True))
+    if here > mirrored:
+        values, counts = -values[::-1], counts[::-1]
     generator = np.random.Generator(np.random.PCG64(seed))
     rows = max(1, min(resamples, 2_000_000 // len(values)))  # at most 16 MB a draw
     means = np.empty(resamples)
     for start in range(0, resamples, rows):
         size = min(rows, resamples - start)
         means[start : start + size] = generator.multinomial(n, counts / n, size=size) @ values / n
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    low, high = (float(bound) for bound in np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]))
+    if here == mirrored:
+        return (low - high) / 2, (high - low) / 2
+    return (-high, -low) if here > mirrored else (low, high)
 
 
 def adjusted(fixed: int, broken: int, n: int, confidence: float = 0.95) -> tuple[float, float] | None:

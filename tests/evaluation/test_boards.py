@@ -1,0 +1,177 @@
+"""Boards and comparisons over HTTP, on both databases."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.evaluation.make import answers, evaluate, jsonl, questions, store
+from tunix_rt.evaluation import statistics
+from tunix_rt.evaluation.leaderboard import UNKNOWN, decoding_digest
+from tunix_rt.evaluation.schemas import Decoding
+
+
+async def boards(api: httpx.AsyncClient, **params: Any) -> list[dict[str, Any]]:
+    answer = await api.get("/api/tunix/evaluations", params=params)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
+
+
+def names(board: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(row["name"], row["rank"]) for row in board["rows"]]
+
+
+async def test_rows_are_ranked_and_ties_share_a_rank(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+    await evaluate(api, "weak", answers(right=lambda i: i < 5), made["name"])
+    await evaluate(api, "good", answers(right=lambda i: i < 37), made["name"])
+    await evaluate(api, "best", answers(right=lambda i: i < 39), made["name"])
+    (board,) = await boards(api)
+    assert names(board) == [("best", 1), ("good", 1), ("weak", 3)]
+    best, good, weak = board["rows"]
+    assert (best["p_value"], good["p_value"]) == (None, 0.5)  # 2 changes in one direction: 2 / 2**2
+    assert weak["p_value"] == pytest.approx(3 * statistics.mcnemar(34, 0))  # Holm: the smallest of three
+    assert weak["ci"] == list(statistics.wilson(5, 40) or ())
+
+
+async def test_evaluating_again_does_not_put_a_model_on_the_board_twice(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+    for right in (5, 10, 39):
+        newest = await evaluate(api, "model", answers(right=lambda i, n=right: i < n), made["name"])  # type: ignore[misc]  # n is bound to each turn's
+    (board,) = await boards(api)
+    assert [(row["id"], row["older"], row["n_correct"]) for row in board["rows"]] == [(newest["id"], 2, 39)]
+    assert len((await api.get("/api/evaluations")).json()["data"]) == 3
+
+
+async def test_a_figure_from_ten_items_is_not_established(api: httpx.AsyncClient) -> None:
+    made = await store(api, questions(10))
+    await evaluate(api, "model", answers(10), made["name"])
+    assert (await boards(api))[0]["rows"][0]["established"] is False
+    larger = await store(api, questions(30))
+    await evaluate(api, "model", answers(30), larger["name"])
+    assert (await boards(api))[0]["rows"][0]["established"] is True
+
+
+async def test_each_eval_set_and_decoding_has_its_own_board(api: httpx.AsyncClient) -> None:
+    first, second = await store(api), await store(api, questions(39))
+    await evaluate(api, "a", answers(), first["name"])
+    await evaluate(api, "b", answers(), first["name"], temperature=0)
+    await evaluate(api, "c", answers(), first["name"], temperature=0, decoding_seed=7)
+    await evaluate(api, "d", answers(39), second["name"])
+    found = await boards(api)
+    assert [[name for name, _ in names(board)] for board in found] == [["d"], ["b", "c"], ["a"]]
+    assert found[2]["decoding_digest"] == UNKNOWN
+    assert found[1]["decoding"]["temperature"] == 0
+    assert len({(board["eval_set_digest"], board["judge_digest"], board["decoding_digest"]) for board in found}) == 3
+
+
+async def test_boards_are_paged_newest_first(api: httpx.AsyncClient) -> None:
+    for count in (31, 32, 33):
+        await evaluate(api, f"m{count}", answers(31), (await store(api, questions(count)))["name"])
+    seen: list[int] = []
+    cursor: dict[str, str] = {}
+    while True:
+        body = (await api.get("/api/tunix/evaluations", params={"limit": 1, **cursor})).json()
+        seen += [board["n_items"] for board in body["data"]]
+        if body["pagination"]["next_cursor"] is None:
+            break
+        cursor = {"cursor": body["pagination"]["next_cursor"]}
+    assert seen == [33, 32, 31]
+
+
+async def test_a_filter_shows_some_rows_and_leaves_their_ranks(api: httpx.AsyncClient) -> None:
+    made = await store(api, name="sums")
+    await evaluate(api, "weak", answers(right=lambda i: i < 5), made["name"], model_id="small", dataset_key="d-v1")
+    middle = await evaluate(api, "good", answers(), made["name"], model_id="large")
+    assert names((await boards(api, model_id="small"))[0]) == [("weak", 2)]
+    assert names((await boards(api, dataset_key="d-v1"))[0]) == [("weak", 2)]
+    assert await boards(api, model_id="none") == []
+    assert len(await boards(api, eval_set="sums", judge="answer_correctness")) == 1
+    assert names((await boards(api, date_to="2020-01-01T00:00:00Z") or [{"rows": []}])[0]) == []
+    assert names((await boards(api, date_from=middle["created_at"]))[0]) == [("good", 1)]
+    for query in ("judge=answer_corectness", "eval_set=none", "date_from=2020-01-01T00:00:00", "modle_id=x"):
+        assert (await api.get(f"/api/tunix/evaluations?{query}")).status_code in (404, 422)
+
+
+def test_the_seed_is_no_part_of_a_decodings_digest() -> None:
+    assert decoding_digest(Decoding(temperature=1, seed=1)) == decoding_digest(Decoding(temperature=1, seed=2))
+    assert decoding_digest(Decoding(temperature=1)) != decoding_digest(Decoding(temperature=0.5))
+    assert decoding_digest(Decoding(seed=1)) == UNKNOWN
+
+
+# --- comparing --------------------------------------------------------------------------------------------------
+
+
+async def test_two_evaluations_are_compared_item_by_item(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+    base = await evaluate(api, "base", answers(right=lambda i: i < 20), made["name"])
+    other = await evaluate(api, "other", answers(39, right=lambda i: 2 <= i < 35), made["name"])
+    params: dict[str, Any] = {"base": base["id"], "other": other["id"], "seed": 5}
+    found = (await api.get("/api/evaluations/compare", params=params)).json()
+    assert (found["n"], found["fixed"], found["broken"], found["unchanged"]) == (40, 15, 2, 23)
+    assert (found["a"], found["b"], found["difference"]) == (0.5, 33 / 40, 13 / 40)
+    assert found["p_value"] == pytest.approx(statistics.mcnemar(15, 2))
+    assert found["verdict"] == "better"
+    assert [(item["id"], item["change"]) for item in found["items"]][:3] == [
+        ("q0", "broken"), ("q1", "broken"), ("q20", "fixed"),
+    ]  # fmt: skip
+    assert found["items"][0]["base"]["extracted"] == "0"
+    again = (await api.get("/api/evaluations/compare", params=params)).json()
+    assert again == found
+
+
+async def test_the_other_way_round_mirrors_the_comparison(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+    ids = [
+        (await evaluate(api, name, answers(right=lambda i, n=size: i < n), made["name"]))["id"]  # type: ignore[misc]  # n is bound to each turn's
+        for name, size in (("a", 20), ("b", 26))
+    ]
+    there, back = [
+        (await api.get("/api/evaluations/compare", params={"base": a, "other": b})).json()
+        for a, b in (ids, reversed(ids))
+    ]
+    assert there["verdict"], back["verdict"] == ("better", "worse")
+    assert there["ci"] == [-bound for bound in reversed(back["ci"])]
+    assert there["p_value"] == back["p_value"]
+
+
+async def test_figures_of_different_boards_are_never_compared(api: httpx.AsyncClient) -> None:
+    first, second = await store(api), await store(api, questions(39))
+    a = await evaluate(api, "a", answers(), first["name"])
+    b = await evaluate(api, "b", answers(), first["name"], max_new_tokens=64)
+    c = await evaluate(api, "c", answers(39), second["name"])
+    for other, what in ((b, "decoding"), (c, "eval set")):
+        answer = await api.get(f"/api/evaluations/compare?base={a['id']}&other={other['id']}")
+        assert answer.status_code == 409
+        assert what in answer.json()["detail"]
+
+
+async def test_files_are_compared_without_being_stored(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+    sides = [answers(right=lambda i: i < 20), answers(39)]
+    files = {name: (f"{name}.jsonl", jsonl(side)) for name, side in zip("ab", sides, strict=True)}
+    answer = await api.post(f"/api/evaluations/compare?eval_set={made['name']}&margin=0.01", files=files)
+    found = answer.json()
+    assert (found["n"], found["fixed"], found["broken"], found["verdict"]) == (40, 19, 0, "better")
+    assert (found["base"]["name"], found["base"]["id"], found["margin"]) == ("a.jsonl", None, 0.01)
+    assert (await api.get("/api/evaluations")).json()["data"] == []
+
+
+async def test_a_bad_file_of_a_comparison_is_named(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+    files = {"a": ("x", jsonl(answers())), "b": ("y", b"\xff")}
+    answer = await api.post(f"/api/evaluations/compare?eval_set={made['name']}", files=files)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "b: line 1"
+    answer = await api.post(f"/api/evaluations/compare?eval_set={made['name']}", files={"a": files["a"]})
+    assert answer.status_code == 422
+    assert "no file 'b'" in answer.json()["detail"]
+
+
+async def test_without_pairs_there_is_nothing_to_compare_and_no_nan(api: httpx.AsyncClient) -> None:
+    made = await store(api, [{"id": "q0", "prompt": "?", "expected_answer": ""}])
+    ids = [(await evaluate(api, name, answers(1), made["name"]))["id"] for name in "ab"]
+    found = (await api.get("/api/evaluations/compare", params={"base": ids[0], "other": ids[1]})).json()
+    assert (found["n"], found["difference"], found["ci"], found["p_value"]) == (0, None, None, None)
+    assert (found["verdict"], found["n_unscored"]) == ("inconclusive", 1)
