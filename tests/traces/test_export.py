@@ -83,8 +83,7 @@ async def test_both_databases_export_the_same_bytes(
 async def test_an_export_holds_little_and_may_be_left(
     settings: Settings, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = "word " * 2_000
-    many = (trace(n, prompt=f"{n} {text}", steps=[{"i": 0, "type": "t", "content": text}]) for n in range(500))
+    many = (trace(n, steps=[{"i": 0, "type": "t", "content": "word " * 4_000}]) for n in range(300))
     content = b"".join(json.dumps(one).encode() + b"\n" for one in many)
     assert (await api.post("/api/traces/import", content=content)).status_code == 200
     monkeypatch.setattr(export, "BATCH_CHARACTERS", 2**16)

@@ -42,14 +42,15 @@ def canonical(identity: dict[str, Any]) -> bytes:
     """Canonical JSON of what `normal` gave."""
     # orjson is 20 times as fast and differs from RFC 8785 only in floats and in the order of keys beyond ASCII, which
     # nothing but a step's meta can hold.
-    dumped = orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)
-    metas = [step["meta"] for step in identity["steps"] if "meta" in step]
-    if not metas or (dumped.isascii() and not ODD_NUMBER.search(dumped)) or all(map(_is_simple, metas)):
-        return dumped
+    if all(_is_simple(step["meta"]) for step in identity["steps"] if "meta" in step):
+        return orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)
     return rfc8785.dumps(identity)
 
 
 def _is_simple(meta: dict[str, Any]) -> bool:
+    dumped = orjson.dumps(meta)
+    if dumped.isascii() and not ODD_NUMBER.search(dumped):
+        return True
     stack: list[Any] = [meta]
     while stack:
         value = stack.pop()

@@ -3,13 +3,15 @@
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import IO, Literal
+from pathlib import Path
+from typing import Literal
 
 import orjson
 
 from tunix_rt.base import jsontext
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault
+from tunix_rt.base.store import naming_full_disk
 from tunix_rt.base.tasks import undisturbed
 from tunix_rt.traces import importers
 from tunix_rt.traces.importers import fields
@@ -20,7 +22,7 @@ OnError = Literal["stop", "skip"]
 BATCH_TRACES = 1_000
 BATCH_CHARACTERS = 8 * 2**20
 SHOWN = 100
-SPOOL_IN_MEMORY = 8 * 2**20
+HELD_CHARACTERS = 8 * 2**20
 
 
 @dataclass
@@ -79,15 +81,51 @@ async def bring_in(
             created += await keep(database, batch)
         _check_any(tally)
         return tally.report(created)
-    with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
+    with Waiting() as waiting:
         async for batch in batches:
             if not tally.rejected_count:
-                spool.write(orjson.dumps([tuple(row) for row in batch]) + b"\n")
+                waiting.add(batch)
         _check_any(tally)
         _check_all(tally)
-        for batch in _reread(spool):
+        for batch in waiting:
             created += await keep(database, batch)
     return tally.report(created)
+
+
+class Waiting:
+    """Checked batches that wait until the last line is known to be good: the first in memory, the rest in a file."""
+
+    def __init__(self) -> None:
+        self._held: list[list[Row]] = []
+        self._room = HELD_CHARACTERS
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
+
+    def __enter__(self) -> "Waiting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, batch: list[Row]) -> None:
+        """Keep a batch.
+
+        Raises:
+            DiskFull: no space for temporary files.
+        """
+        if self._room > 0:
+            self._room -= sum(row.size for row in batch)
+            self._held.append(batch)
+            return
+        with naming_full_disk(Path(tempfile.gettempdir())):
+            self._file.write(orjson.dumps([tuple(row) for row in batch]) + b"\n")
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        while self._held:
+            yield self._held.pop(0)
+        with naming_full_disk(Path(tempfile.gettempdir())):
+            self._file.seek(0)  # writes what is buffered
+        for line in self._file:
+            yield [Row(*values) for values in orjson.loads(line)]
 
 
 async def keep(database: Database, batch: list[Row]) -> int:
@@ -98,12 +136,6 @@ async def keep(database: Database, batch: list[Row]) -> int:
             return await insert(session, batch)
 
     return await undisturbed(work())
-
-
-def _reread(spool: IO[bytes]) -> Iterator[list[Row]]:
-    spool.seek(0)
-    for line in spool:
-        yield [Row(*values) for values in orjson.loads(line)]
 
 
 async def _batches(chunks: AsyncIterable[bytes], tally: Tally, source: str | None) -> AsyncIterator[list[Row]]:

@@ -16,9 +16,8 @@ def only(record: dict[str, Any], *known: str, at: str = "") -> None:
         known: the fields that it may have.
         at: where the record stands within its line, ending in `/`.
     """
-    for key in record:
-        if key not in known:
-            raise BadInput(f"{at}{cut(key, 60)}: unknown field.{nearest(key, known)}")
+    if unknown := [key for key in record if key not in known]:
+        raise BadInput(f"{at}{cut(unknown[0], 60)}: unknown field.{nearest(unknown[0], known)}")
 
 
 def text(record: dict[str, Any], key: str, at: str = "") -> str:
