@@ -22,10 +22,10 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "sources.md"
 
 # SHA-256 over the first 20 traces with seed 7 and the default options: no machine and no Python may change them.
 GOLDEN = {
-    "addition": "4143015a8b1b16de",
+    "addition": "0207ddbeed8efd4a",
     "insertion-sort": "f3e01cc7bd5bdbdc",
     "parity": "d376fa26f1762ea6",
-    "word-problems": "d3561d4330cb3fb7",
+    "word-problems": "3eb4eca807515809",
 }
 
 
@@ -58,7 +58,7 @@ def copy(trace: dict[str, Any]) -> dict[str, Any]:
 # What a generated trace is
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(generated())
 def test_every_generated_trace_verifies(case: tuple[Source[Any], dict[str, Any]]) -> None:
     source, trace = case
@@ -220,7 +220,7 @@ def test_any_changed_digit_is_found(name: str) -> None:
         assert all(source.verify(bad) for bad in damaged(trace))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(generated(), st.data())
 def test_any_changed_character_is_found(case: tuple[Source[Any], dict[str, Any]], data: st.DataObject) -> None:
     source, trace = case
@@ -262,9 +262,8 @@ def test_the_order_of_a_list_does_not_count_beside_the_numbers_of_its_steps() ->
 def test_a_problem_names_the_step_and_what_it_should_be() -> None:
     bad = story("Kim has 934 books and gets 292 more. How many books now?", "934+292")
     assert load("word-problems").verify(bad) == []
-    bad["steps"][2]["content"] = bad["steps"][2]["content"].replace("3", "4", 1)
-    [problem] = load("word-problems").verify(bad)
-    assert problem.startswith("step 2: should be '3+9+0=12")
+    bad["steps"][2]["content"] = "3+9+0=13 36"
+    assert load("word-problems").verify(bad) == ["step 2: should be '3+9+0=12 26' and is '3+9+0=13 36'"]
 
 
 def story(prompt: str, restated: str) -> dict[str, Any]:
@@ -278,6 +277,20 @@ def story(prompt: str, restated: str) -> dict[str, Any]:
 def test_the_right_steps_for_another_calculation_are_found(restated: str) -> None:
     bad = story("Kim has 934 books and gets 292 more. How many books now?", restated)
     assert load("word-problems").verify(bad)[0].startswith("step 0:")
+
+
+@pytest.mark.parametrize(
+    ("left", "sign", "right", "steps", "answer"),
+    [
+        (934, "+", 92, ["934+092", "4+2+0=06 6", "3+9+0=12 26", "9+0+1=10 026"], "1026"),
+        (934, "-", 92, ["934-092", "4-2-0=02 2", "3-9-0=-6 42", "9-0-1=08 842"], "842"),
+        (100, "-", 99, ["100-099", "0-9-0=-9 1", "0-9-1=-10 01", "1-0-1=00 001"], "1"),
+        (7, "+", 3, ["7+3", "7+3+0=10 0"], "10"),
+    ],
+)
+def test_the_columns_are_as_on_paper(left: int, sign: str, right: int, steps: list[str], answer: str) -> None:
+    solved, found = columns.solve(left, sign, right)
+    assert ([step["content"] for step in solved], found) == (steps, answer)
 
 
 def test_zeros_and_the_longest_carry_are_right() -> None:
@@ -308,7 +321,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 STEP = JSON | st.fixed_dictionaries({}, optional={"i": JSON | st.integers(0, 3), "type": JSON, "content": JSON})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(generated(), st.data())
 def test_verify_never_raises_and_never_passes_what_is_no_trace(
     case: tuple[Source[Any], dict[str, Any]], data: st.DataObject

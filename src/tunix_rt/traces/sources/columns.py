@@ -1,13 +1,18 @@
 """Adding and taking away column by column, from the right, as on paper.
 
-The first step restates the numbers. Then a step for each column: its two digits, the carry or the borrow that comes
-in, and the result, whose tens are the carry that goes out:
+The first step restates the numbers, the shorter one filled up with zeros. Then a step for each column: its two digits
+and the carry that comes in, what they make in two places, and the digits of the result so far. The carry that goes out
+is the ten:
 
-    934+292      4+2+0=6      3+9+0=12      9+2+1=12
+    934+092      4+2+0=06 6      3+9+0=12 26      9+0+1=10 026      1026
 
-A column that has to borrow shows the ten before its upper digit, so that every step is a true equation:
+When taking away, a column below zero borrows: ten more is the digit, and the next column has one less.
 
-    934-292      4-2-0=2      13-9-0=4      9-2-1=6
+    934-092      4-2-0=02 2      3-9-0=-6 42      9-0-1=08 842      842
+
+Every step needs digits at fixed places of the lines before it and little more than one fact about them, which is what
+a small model learns soonest: a borrow written before its digits, lines of several widths, or a result gathered from
+all columns at the end alone each took it longer.
 """
 
 from typing import Any
@@ -26,25 +31,17 @@ def solve(left: int, sign: str, right: int) -> tuple[list[dict[str, Any]], str]:
     Returns:
         The steps and the final answer.
     """
-    steps = [{"i": 0, "type": "restate", "content": f"{left}{sign}{right}"}]
-    result, carry, power = 0, 0, 1
-    upper, lower = left, right
-    while upper or lower:
-        upper, x = divmod(upper, 10)
-        lower, y = divmod(lower, 10)
-        if sign == "+":
-            total = x + y + carry
-            content = f"{x}+{y}+{carry}={total}"
-            carry, digit = divmod(total, 10)
-        else:
-            borrow = x < y + carry
-            digit = x + 10 * borrow - y - carry
-            content = f"{x + 10 * borrow}-{y}-{carry}={digit}"
-            carry = int(borrow)
-        steps.append({"i": len(steps), "type": "column", "content": content})
-        result += digit * power
-        power *= 10
-    return steps, str(result + carry * power)
+    upper, lower = str(left), str(right)
+    width = max(len(upper), len(lower))
+    upper, lower = upper.zfill(width), lower.zfill(width)
+    steps = [{"i": 0, "type": "restate", "content": f"{upper}{sign}{lower}"}]
+    carry, result = 0, ""
+    for x, y in zip(reversed(upper), reversed(lower), strict=True):
+        made = int(x) + int(y) + carry if sign == "+" else int(x) - int(y) - carry
+        result = f"{made % 10}{result}"
+        steps.append({"i": len(steps), "type": "column", "content": f"{x}{sign}{y}{sign}{carry}={made:02d} {result}"})
+        carry = int(not 0 <= made <= 9)
+    return steps, f"{carry}{result}".lstrip("0") or "0"
 
 
 def expect(left: int, sign: str, right: int) -> tuple[list[tuple[str, str]], str]:
@@ -53,15 +50,18 @@ def expect(left: int, sign: str, right: int) -> tuple[list[tuple[str, str]], str
     Returns:
         Type and content of each step, and the final answer.
     """
-    steps = [("restate", f"{left}{sign}{right}")]
-    for place in range(len(str(max(left, right)))):
+    total = left + right if sign == "+" else left - right
+    width = len(str(max(left, right)))
+    steps = [("restate", f"{left:0{width}d}{sign}{right:0{width}d}")]
+    for place in range(width):
         power = 10**place
         x, y = left // power % 10, right // power % 10
         if sign == "+":
             carry = (left % power + right % power) // power
-            steps.append(("column", f"{x}+{y}+{carry}={x + y + carry}"))
+            made = x + y + carry
         else:
             carry = int(left % power < right % power)
-            upper = x + 10 if left % (10 * power) < right % (10 * power) else x
-            steps.append(("column", f"{upper}-{y}-{carry}={upper - y - carry}"))
-    return steps, str(left + right if sign == "+" else left - right)
+            made = x - y - carry
+        result = total % (10 * power)
+        steps.append(("column", f"{x}{sign}{y}{sign}{carry}={made:02d} {result:0{place + 1}d}"))
+    return steps, str(total)
