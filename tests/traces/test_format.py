@@ -79,6 +79,12 @@ async def test_what_is_not_json_is_refused(api: httpx.AsyncClient) -> None:
         assert says in answer.json()["errors"][0]["detail"]
 
 
+async def test_a_body_that_does_not_call_itself_json_is_told_to(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/api/traces", data={"prompt": "x"})
+    assert answer.status_code == 422
+    assert "application/json" in answer.json()["hint"]
+
+
 async def test_a_body_over_the_limit_is_refused(api: httpx.AsyncClient) -> None:
     async def chunks() -> Any:
         for _ in range(20):

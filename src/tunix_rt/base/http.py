@@ -288,7 +288,9 @@ async def _on_validation(request: Request, error: RequestValidationError) -> Res
     faults = [Fault(_pointer(item["loc"]), _sentence(item)) for item in error.errors()[:100]]
     first = faults[0]
     more = f" ({len(faults)} errors in all)" if len(faults) > 1 else ""
-    return _answer(request, BadInput(f"{first.pointer}: {first.detail}{more}", faults=faults))
+    unread = first.pointer == "/" and "json" not in request.headers.get("content-type", "")
+    hint = "Send the body as Content-Type: application/json." if unread else None
+    return _answer(request, BadInput(f"{first.pointer}: {first.detail}{more}", hint=hint, faults=faults))
 
 
 def _pointer(location: Sequence[str | int]) -> str:
