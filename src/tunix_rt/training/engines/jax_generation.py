@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from tunix_rt.base.errors import BadInput
 from tunix_rt.training.engines import Generated, Sampling, jax_config, jax_folder
-from tunix_rt.training.engines.jax_model import Cache, Decoder, abstract
+from tunix_rt.training.engines.jax_model import Cache, Decoder
 
 _ROWS = 64
 _NARROWEST = 16
@@ -33,7 +33,7 @@ _NARROWEST = 16
 
 def load(folder: Path) -> Decoder:
     """Read a model folder to compute with in float32."""
-    model = abstract(jax_config.from_json(jax_config.read_json(folder), folder))
+    model = Decoder(jax_config.from_json(jax_config.read_json(folder), folder))
     return jax_folder.fill(model, jax_folder.read_tensors(folder, model))
 
 

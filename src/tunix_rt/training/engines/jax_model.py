@@ -51,11 +51,16 @@ def rotate(x: Array, cosines: Array, sines: Array) -> Array:
     return jnp.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
 
 
+def _parameter(shape: tuple[int, ...], axes: tuple[str, ...] | None = None) -> Any:
+    """A parameter without its array; `jax_folder.fill` brings that."""
+    return nnx.Param(jax.ShapeDtypeStruct(shape, jnp.float32), **({"out_sharding": axes} if axes else {}))
+
+
 class Norm(nnx.Module):  # type: ignore[misc]  # flax is untyped
     """x / rms(x) * weight, in float32 (arXiv:1910.07467)."""
 
     def __init__(self, size: int, epsilon: float) -> None:
-        self.weight = nnx.Param(jnp.ones((size,)))
+        self.weight = _parameter((size,))
         self.epsilon = epsilon
 
     def __call__(self, x: Array) -> Array:
@@ -64,18 +69,35 @@ class Norm(nnx.Module):  # type: ignore[misc]  # flax is untyped
         return (self.weight[...] * (wide * scale)).astype(x.dtype)
 
 
-def _linear(inputs: int, outputs: int, compute: Any, axes: tuple[str, str], bias: bool = False) -> nnx.Linear:
-    kernel = nnx.with_partitioning(nnx.initializers.zeros_init(), axes)
-    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=compute, kernel_init=kernel, rngs=nnx.Rngs(0))
+class Linear(nnx.Module):  # type: ignore[misc]  # flax is untyped
+    """x kernel + bias, in the type of x."""
+
+    def __init__(self, inputs: int, outputs: int, axes: tuple[str, str], *, bias: bool = False) -> None:
+        self.kernel = _parameter((inputs, outputs), axes)
+        self.bias = _parameter((outputs,)) if bias else None
+
+    def __call__(self, x: Array) -> Array:
+        out = x @ self.kernel[...].astype(x.dtype)
+        return out if self.bias is None else out + self.bias[...].astype(x.dtype)
+
+
+class Table(nnx.Module):  # type: ignore[misc]  # flax is untyped
+    """Rows by token id."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        self.weight = _parameter((rows, width), ("tp", "fsdp"))
+
+    def __call__(self, tokens: Array) -> Array:
+        return _look_up(self.weight[...], tokens)
 
 
 class Attention(nnx.Module):  # type: ignore[misc]  # flax is untyped
-    def __init__(self, d: Dimensions, compute: Any) -> None:
+    def __init__(self, d: Dimensions) -> None:
         size = d.head_size
-        self.q_proj = _linear(d.width, d.heads * size, compute, ("fsdp", "tp"), d.qkv_bias)
-        self.k_proj = _linear(d.width, d.kv_heads * size, compute, ("fsdp", "tp"), d.qkv_bias)
-        self.v_proj = _linear(d.width, d.kv_heads * size, compute, ("fsdp", "tp"), d.qkv_bias)
-        self.o_proj = _linear(d.heads * size, d.width, compute, ("tp", "fsdp"))
+        self.q_proj = Linear(d.width, d.heads * size, ("fsdp", "tp"), bias=d.qkv_bias)
+        self.k_proj = Linear(d.width, d.kv_heads * size, ("fsdp", "tp"), bias=d.qkv_bias)
+        self.v_proj = Linear(d.width, d.kv_heads * size, ("fsdp", "tp"), bias=d.qkv_bias)
+        self.o_proj = Linear(d.heads * size, d.width, ("tp", "fsdp"))
         if d.qk_norm:
             self.q_norm, self.k_norm = Norm(size, d.norm_epsilon), Norm(size, d.norm_epsilon)
         self.dimensions = d
@@ -84,7 +106,7 @@ class Attention(nnx.Module):  # type: ignore[misc]  # flax is untyped
         """Queries (B K, G, T, h), keys and values (B K, T, h) of flat tokens (B T, D), rotated."""
         d, length = self.dimensions, cosines.shape[-2]
         q, k, v = (
-            layer(x).reshape(-1, length, layer.out_features // d.head_size, d.head_size)
+            layer(x).reshape(-1, length, layer.kernel.shape[1] // d.head_size, d.head_size)
             for layer in (self.q_proj, self.k_proj, self.v_proj)
         )
         if d.qk_norm:
@@ -102,34 +124,33 @@ class Attention(nnx.Module):  # type: ignore[misc]  # flax is untyped
 
 
 class Mlp(nnx.Module):  # type: ignore[misc]  # flax is untyped
-    def __init__(self, d: Dimensions, compute: Any) -> None:
-        self.gate_proj = _linear(d.width, d.hidden, compute, ("fsdp", "tp"))
-        self.up_proj = _linear(d.width, d.hidden, compute, ("fsdp", "tp"))
-        self.down_proj = _linear(d.hidden, d.width, compute, ("tp", "fsdp"))
+    def __init__(self, d: Dimensions) -> None:
+        self.gate_proj = Linear(d.width, d.hidden, ("fsdp", "tp"))
+        self.up_proj = Linear(d.width, d.hidden, ("fsdp", "tp"))
+        self.down_proj = Linear(d.hidden, d.width, ("tp", "fsdp"))
 
     def __call__(self, x: Array) -> Array:
         return self.down_proj(jax.nn.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Layer(nnx.Module):  # type: ignore[misc]  # flax is untyped
-    def __init__(self, d: Dimensions, compute: Any) -> None:
+    def __init__(self, d: Dimensions) -> None:
         self.input_layernorm = Norm(d.width, d.norm_epsilon)
-        self.self_attn = Attention(d, compute)
+        self.self_attn = Attention(d)
         self.post_attention_layernorm = Norm(d.width, d.norm_epsilon)
-        self.mlp = Mlp(d, compute)
+        self.mlp = Mlp(d)
 
 
 class Decoder(nnx.Module):  # type: ignore[misc]  # flax is untyped
-    """Token ids in, hidden states or logits out. Made abstractly (`abstract`), then filled; see `jax_folder`."""
+    """Token ids in, hidden states or logits out. Made without arrays; `jax_folder.fill` brings them."""
 
     def __init__(self, dimensions: Dimensions, compute: Any = jnp.float32) -> None:
         d = dimensions
-        table = nnx.with_partitioning(nnx.initializers.zeros_init(), ("tp", "fsdp"))
-        self.embed_tokens = nnx.Embed(d.vocabulary, d.width, dtype=compute, embedding_init=table, rngs=nnx.Rngs(0))
-        self.layers = nnx.List([Layer(d, compute) for _ in range(d.layers)])
+        self.embed_tokens = Table(d.vocabulary, d.width)
+        self.layers = nnx.List([Layer(d) for _ in range(d.layers)])
         self.norm = Norm(d.width, d.norm_epsilon)
         if not d.tied:
-            self.lm_head = _linear(d.width, d.vocabulary, compute, ("fsdp", "tp"))
+            self.lm_head = Linear(d.width, d.vocabulary, ("fsdp", "tp"))
         self.dimensions = d
         self.compute = compute
 
@@ -138,7 +159,7 @@ class Decoder(nnx.Module):  # type: ignore[misc]  # flax is untyped
         return jnp.cos(angles).astype(self.compute), jnp.sin(angles).astype(self.compute)
 
     def _embed(self, tokens: Array) -> Array:
-        return _look_up(self.embed_tokens.embedding[...], tokens).astype(self.compute)
+        return self.embed_tokens(tokens).astype(self.compute)
 
     def hidden(self, tokens: Array) -> Array:
         """(B, T) -> (B, T, D): every token sees itself and those before it, at positions 0..T-1.
@@ -188,7 +209,7 @@ class Decoder(nnx.Module):  # type: ignore[misc]  # flax is untyped
 
     def logits(self, hidden: Array) -> Array:
         """(..., D) -> float32 (..., V)."""
-        kernel = self.embed_tokens.embedding[...].T if self.dimensions.tied else self.lm_head.kernel[...]
+        kernel = self.embed_tokens.weight[...].T if self.dimensions.tied else self.lm_head.kernel[...]
         return (hidden @ kernel.astype(hidden.dtype)).astype(jnp.float32)
 
     def __call__(self, tokens: Array) -> Array:
@@ -218,9 +239,3 @@ def _look_up_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array
 
 
 _look_up.defvjp(_look_up_forward, _look_up_backward)
-
-
-def abstract(dimensions: Dimensions, compute: Any = jnp.float32) -> Decoder:
-    """A decoder of shapes without arrays; nothing is allocated."""
-    made: Decoder = nnx.eval_shape(lambda: Decoder(dimensions, compute))
-    return made

@@ -3,6 +3,7 @@
 Axes: B rows, T tokens, D width, V vocabulary.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -19,12 +20,21 @@ from tunix_rt.training.engines.jax_model import Decoder
 LOGITS_BYTES = 256 * 2**20
 
 
-def inputs(batch: Batch) -> dict[str, Any]:
-    """A batch as the arguments of `loss`; not its lengths: what pads a row on the right is seen by nobody."""
-    return {"tokens": batch.tokens, "supervised": batch.supervised, "weight": np.float32(batch.weight)}
+def inputs(batch: Batch, rate: float = 0.0) -> dict[str, Any]:
+    """A batch and its step's learning rate as arrays.
+
+    Not its lengths: what pads a row on the right is seen by nobody. The rate comes from outside so that one compiled
+    step serves every schedule.
+    """
+    return {
+        "tokens": batch.tokens,
+        "supervised": batch.supervised,
+        "weight": np.float32(batch.weight),
+        "rate": np.float32(rate),
+    }
 
 
-def loss(model: Decoder, tokens: Array, supervised: Array, weight: Array) -> tuple[Array, Array]:
+def loss(model: Decoder, tokens: Array, supervised: Array, weight: Array, rate: Array) -> tuple[Array, Array]:
     """Cross entropy of supervised tokens, each predicted from those before it.
 
     Args:
@@ -32,10 +42,12 @@ def loss(model: Decoder, tokens: Array, supervised: Array, weight: Array) -> tup
         tokens: int32 (B, T).
         supervised: bool (B, T); True where the token is a target. A row's first token has nothing before it.
         weight: what the sum is divided by.
+        rate: for the optimizer.
 
     Returns:
         the sum over supervised tokens / weight, and the sum itself, in nats.
     """
+    del rate
     hidden = model.hidden(tokens)
     targets = jnp.roll(tokens, -1, axis=1)
     counted = jnp.roll(supervised, -1, axis=1).at[:, -1].set(False)
@@ -66,36 +78,34 @@ def _pieces(length: int, size: int) -> int:
     return next((n for n in range(least, length + 1) if length % n == 0), length)
 
 
-def learning_rate(config: TrainingConfig, total_steps: int, step: Any, numbers: Any = np) -> Any:
-    """Learning rate of a step.
+def learning_rate(config: TrainingConfig, total_steps: int, step: int) -> float:
+    """Learning rate of a step, from 1.
 
     Step s of the warm-up's w has s / w of the peak. The steps after it go down from the peak so that one more would
     reach the final share; a warm-up longer than the training just ends early.
-
-    Args:
-        config: peak, warm-up, schedule and final share.
-        total_steps: of the training.
-        step: from 1; a number, or an array of `numbers`.
-        numbers: numpy or jax.numpy.
     """
     warmup, peak, share = config.warmup_steps, config.learning_rate, config.final_learning_rate_share
-    gone = numbers.clip((step - 1 - warmup) / max(1, total_steps - warmup), 0, 1)
+    if step <= warmup:
+        return peak * step / warmup
+    gone = (step - 1 - warmup) / (total_steps - warmup)
     if config.schedule == "cosine":
-        decayed = share + (1 - share) * (1 + numbers.cos(np.pi * gone)) / 2
-    elif config.schedule == "linear":
-        decayed = 1 - (1 - share) * gone
-    else:
-        decayed = numbers.ones_like(gone)
-    return peak * numbers.where(step <= warmup, step / max(1, warmup), decayed)
+        return peak * (share + (1 - share) * (1 + math.cos(math.pi * gone)) / 2)
+    return peak * (1 - (1 - share) * gone) if config.schedule == "linear" else peak
 
 
-class Measured(NamedTuple):
-    """The optimizer's first state: the gradient's norm before clipping, of the newest step."""
+class Clipping(NamedTuple):
+    """State of the optimizer's first part: the norm of the newest step's gradient, before it was clipped."""
 
     norm: Array
 
 
-def optimizer(config: TrainingConfig, total_steps: int) -> optax.GradientTransformation:
+class Scaling(NamedTuple):
+    """State of the optimizer's last part: the learning rate, set before each step."""
+
+    rate: Array
+
+
+def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     """AdamW after clipping; decoupled decay (arXiv:1711.05101) of the matrices, the embedding among them."""
     return optax.chain(
         _clip(config.clip_norm),
@@ -103,23 +113,35 @@ def optimizer(config: TrainingConfig, total_steps: int) -> optax.GradientTransfo
         optax.add_decayed_weights(
             config.weight_decay, mask=lambda parameters: jax.tree.map(lambda x: x.ndim > 1, parameters)
         ),
-        optax.scale_by_learning_rate(lambda count: learning_rate(config, total_steps, count + 1, jnp)),
+        _scale(),
     )
 
 
 def _clip(limit: float | None) -> optax.GradientTransformation:
-    """Scale the whole gradient down to a global norm of at most `limit`, and keep the norm that it had."""
+    """Scale the whole gradient down to a global norm of at most `limit`."""
 
-    def init(parameters: Any) -> Measured:
+    def init(_: Any) -> Clipping:
+        return Clipping(jnp.zeros((), jnp.float32))
+
+    def update(gradient: Any, _: Clipping, parameters: Any = None) -> tuple[Any, Clipping]:
         del parameters
-        return Measured(jnp.zeros((), jnp.float32))
-
-    def update(gradient: Any, state: Measured, parameters: Any = None) -> tuple[Any, Measured]:
-        del state, parameters
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         if limit is not None:
             scale = limit / jnp.maximum(norm, limit)
             gradient = jax.tree.map(lambda x: x * scale, gradient)
-        return gradient, Measured(norm)
+        return gradient, Clipping(norm)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _scale() -> optax.GradientTransformation:
+    """Go down by the learning rate in the state."""
+
+    def init(_: Any) -> Scaling:
+        return Scaling(jnp.zeros((), jnp.float32))
+
+    def update(gradient: Any, state: Scaling, parameters: Any = None) -> tuple[Any, Scaling]:
+        del parameters
+        return jax.tree.map(lambda x: -state.rate * x, gradient), state
 
     return optax.GradientTransformation(init, update)

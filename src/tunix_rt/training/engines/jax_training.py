@@ -19,7 +19,7 @@ from tunix.sft import hooks, metrics_logger, peft_trainer
 
 from tunix_rt.base.errors import BadInput, Failed
 from tunix_rt.training.engines import Job, Outcome, jax_checkpoint, jax_config, jax_devices, jax_folder, jax_step
-from tunix_rt.training.engines.jax_model import Decoder, abstract
+from tunix_rt.training.engines.jax_model import Decoder
 
 
 def train(job: Job) -> Outcome:
@@ -64,7 +64,7 @@ def _model(job: Job, mesh: Any) -> tuple[Decoder, dict[str, Any]]:
     compute = jnp.bfloat16 if job.config.precision == "bfloat16" else jnp.float32
     if job.base is None:
         dimensions = jax_config.from_scratch(job.config.model, job.vocabulary, job.batches.width)
-        model = abstract(dimensions, compute)
+        model = Decoder(dimensions, compute)
         return jax_folder.fill(model, jax_folder.start(model, job.config.seed), mesh), jax_config.to_json(dimensions)
     content = jax_config.read_json(job.base)
     dimensions = jax_config.from_json(content, job.base)
@@ -78,7 +78,7 @@ def _model(job: Job, mesh: Any) -> tuple[Decoder, dict[str, Any]]:
             f"Rows of {job.batches.width} tokens do not fit the {dimensions.max_positions} positions of {job.base}.",
             hint=f"Set data.max_length to at most {dimensions.max_positions}.",
         )
-    model = abstract(dimensions, compute)
+    model = Decoder(dimensions, compute)
     return jax_folder.fill(model, jax_folder.read_tensors(job.base, model), mesh), content
 
 
@@ -86,7 +86,7 @@ def _run(job: Job, model: Decoder, resumed: int | None, mesh: Any) -> int:
     """Train, and return the last finished step."""
     trainer = _Trainer(
         model,
-        jax_step.optimizer(job.config, job.total_steps),
+        jax_step.optimizer(job.config),
         peft_trainer.TrainingConfig(
             eval_every_n_steps=job.config.eval_every_steps,  # ours runs in `_Progress`
             gradient_accumulation_steps=job.config.accumulation if job.config.accumulation > 1 else None,
@@ -116,21 +116,24 @@ def _state(trainer: Any) -> dict[str, Any]:
 
 
 class _Trainer(peft_trainer.PeftTrainer):  # type: ignore[misc]  # tunix is untyped
-    """PeftTrainer, with the norm of the whole step's gradient instead of a micro-batch's."""
+    """PeftTrainer, with the learning rate from outside and the norm of the whole step's gradient."""
 
     progress: "_Progress"
 
     def create_train_step_fn(self) -> Any:
         step = super().create_train_step_fn()
 
-        def with_norm(model: Any, optimizer: Any, inputs: Any) -> Any:
+        def training_step(model: Any, optimizer: Any, inputs: Any) -> Any:
+            state = optimizer.opt_state
+            parts = state.inner_opt_state if self.config.gradient_accumulation_steps else state
+            parts[-1].rate.set_value(inputs["rate"])
             loss, _, _ = step(model, optimizer, inputs)
             state = optimizer.opt_state
-            measured = state.inner_opt_state[0] if self.config.gradient_accumulation_steps else state[0]
-            norm = measured.norm.get_value()
+            parts = state.inner_opt_state if self.config.gradient_accumulation_steps else state
+            norm = parts[0].norm.get_value()
             return loss, (loss, norm), norm
 
-        return with_norm
+        return training_step
 
     def _post_process_train_step(self, aux: Any) -> None:
         self.progress.ran(*aux)
@@ -164,7 +167,7 @@ class _Feed(hooks.DataHooks):  # type: ignore[misc]  # tunix is untyped
         batch = job.batches.training(progress.step + 1, self._micro)
         progress.tokens += int(batch.lengths.sum())
         self._micro = (self._micro + 1) % job.config.accumulation
-        return jax_step.inputs(batch)
+        return jax_step.inputs(batch, progress.rate(progress.step + 1))
 
     def load_next_eval_batch(self, _: Any) -> None:
         return None
@@ -195,6 +198,10 @@ class _Progress:
         self._losses: list[Any] = []
         self._pending: deque[_Pending] = deque()
         self._finished_at = time.perf_counter()
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        return jax_step.learning_rate(self._job.config, self._job.total_steps, step)
 
     def ran(self, loss: Any, norm: Any) -> None:
         """A micro-batch was started."""
@@ -249,7 +256,7 @@ class _Progress:
             step=pending.step,
             epoch=self._job.batches.epoch(pending.step),
             loss=loss,
-            learning_rate=float(jax_step.learning_rate(self._job.config, self._job.total_steps, pending.step)),
+            learning_rate=self.rate(pending.step),
             grad_norm=norm,
             tokens=pending.tokens,
             tokens_per_second=pending.tokens / seconds,

@@ -21,7 +21,7 @@ from tunix_rt.training.engines import (  # noqa: E402
     jax_folder,
     jax_generation,
 )
-from tunix_rt.training.engines.jax_model import abstract  # noqa: E402
+from tunix_rt.training.engines.jax_model import Decoder  # noqa: E402
 
 
 def devices(wanted: str) -> list[str]:
@@ -35,7 +35,7 @@ def parameters(config: TrainingConfig, vocabulary: int, base: Path | None) -> in
         dimensions = jax_config.from_scratch(config.model, vocabulary, 1)
     else:
         dimensions = jax_config.from_json(jax_config.read_json(base), base)
-    return sum(math.prod(shape) for shape in jax_folder.tensor_shapes(abstract(dimensions)).values())
+    return sum(math.prod(shape) for shape in jax_folder.tensor_shapes(Decoder(dimensions)).values())
 
 
 def train(job: Job) -> Outcome:
