@@ -33,7 +33,6 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 _MOST_FAULTS = 20
-_EMBEDDING_DEVIATION = 0.02
 
 
 def tensor_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
@@ -44,9 +43,9 @@ def tensor_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
 def start(model: Decoder, seed: int) -> dict[str, NDArray[Any]]:
     """Untrained tensors, each a function of seed and name alone.
 
-    Embeddings from N(0, 0.02), norms 1, biases 0, kernels from N(0, 1 / (3 inputs)): the variance of PyTorch's own
-    linear layers, and of the usual 0.02 at a width of 833. A constant 0.02 is far too small for a narrow model: at a
-    width of 64 it halved what was learnt in 1,000 steps.
+    Norms 1, biases 0, kernels and embeddings from N(0, 1 / (3 inputs)), where an embedding's inputs are its width: the
+    variance of PyTorch's own linear layers, and of the usual 0.02 at a width of 833. A constant 0.02 is far too small
+    for a narrow model: at a width of 64 it halved what was learnt in 1,000 steps.
     """
     tensors: dict[str, NDArray[Any]] = {}
     for name, shape in tensor_shapes(model).items():
@@ -54,8 +53,7 @@ def start(model: Decoder, seed: int) -> dict[str, NDArray[Any]]:
             tensors[name] = np.full(shape, 0.0 if name.endswith(".bias") else 1.0, np.float32)
             continue
         random = np.random.default_rng([seed, *name.encode()])
-        deviation = _EMBEDDING_DEVIATION if "embed" in name else (3 * shape[1]) ** -0.5
-        tensors[name] = random.standard_normal(shape, np.float32) * np.float32(deviation)
+        tensors[name] = random.standard_normal(shape, np.float32) * np.float32((3 * shape[1]) ** -0.5)
     return tensors
 
 
