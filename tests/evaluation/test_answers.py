@@ -208,7 +208,7 @@ def test_a_fraction_equals_itself_however_it_is_written(value: Fraction) -> None
 @pytest.mark.parametrize("expected", ["5", "paris", "x" * 50_000])
 @pytest.mark.timeout(20)
 def test_a_hostile_output_takes_linear_time(piece: str, expected: str) -> None:
-    output = "A" + piece * (160_000 // len(piece))
+    output = "A" + piece * (80_000 // len(piece))
     began = time.process_time()
     judge(expected, output)
     assert time.process_time() - began < 2  # a tenth of that is usual; the square of the length would take minutes

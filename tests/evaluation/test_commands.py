@@ -142,3 +142,11 @@ def test_hostile_text_does_not_reach_the_terminal(shell: Shell) -> None:
         assert not any(char in done.stdout for char in "\x1b\x07\u202e")
     assert "evil\\u202ename" in evaluated.stdout
     assert "evil\\u202ename" in board.stdout
+    (shell.folder / "key.jsonl").write_bytes(jsonl([{"id": "q0", "output": "1", "\x1b[2J": 1}]))
+    assert "\x1b[2J" not in shell("evaluate", *EVAL_SET, "--predictions", "key.jsonl").stderr
+
+
+def test_few_changes_are_said_to_be_few(shell: Shell) -> None:
+    said = shell("compare", *EVAL_SET, "good.jsonl", "runs/good/predictions.jsonl").stdout
+    assert "few items changed" in said
+    assert "inconclusive" in said

@@ -131,6 +131,12 @@ def _interval(ci: Sequence[float] | None, sign: str = "") -> str:
     return "none" if ci is None else f"{100 * ci[0]:{sign}.1f} to {100 * ci[1]:{sign}.1f}"
 
 
+def _p(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2g}" if value > 0 else "0 (below 1e-300)"
+
+
 def _warn(found: dict[str, Any]) -> None:
     if found["n_missing"]:
         show.say(f"{_items(found['n_missing'])} without a prediction, counted as wrong.")
@@ -220,8 +226,11 @@ def _show_comparison(found: dict[str, Any]) -> None:
     if found["difference"] is not None:
         click.echo(
             f"difference {100 * found['difference']:+.1f} points (B - A), 95 % interval {_interval(found['ci'], '+')}, "
-            f"p = {found['p_value']:.3g}, n = {found['n']}"
+            f"p = {_p(found['p_value'])}, n = {found['n']}"
         )
+        if found["fixed"] + found["broken"] < FEW:
+            around = _interval(found["adjusted_ci"], "+")
+            click.echo(f"few items changed: the interval that allows for it (Bonett and Price) is {around}")
     established = "" if found["established"] else f" (not established: only {_items(found['n'])})"
     click.secho(f"verdict: B is {VERDICTS[found['verdict']]}{established}", bold=True)
     click.echo(
@@ -242,6 +251,7 @@ def _show_comparison(found: dict[str, Any]) -> None:
             click.echo(f"… and {found['fixed'] + found['broken'] - len(shown)} more (--json lists them)")
 
 
+FEW = 10  # changed items, below which a bootstrap has little to draw from
 VERDICTS = {
     "better": "better than A",
     "worse": "worse than A",
@@ -322,10 +332,13 @@ def _show_board(board: dict[str, Any]) -> None:
             row["rank"] if row["established"] else "not established",
             row["name"],
             *_cells(row),
-            "-" if row["p_value"] is None else f"{row['p_value']:.2g}",
+            _p(row["p_value"]),
             row["id"],
         )
         for row in board["rows"]
     ]
     show.table(("rank", "name", *CELLS, "p", "evaluation"), rows, right=("rank", *CELLS, "p"))
     click.echo("p: against the first row, exact McNemar, Holm over the board. Equal ranks: no row shown to be better.")
+    older = sum(row["older"] for row in board["rows"])
+    if older:
+        click.echo(f"Earlier evaluations of the same names, which do not count: {older}")

@@ -28,7 +28,7 @@ def _explain(error: ValidationError) -> str:
     reasons = []
     for item in error.errors(include_url=False)[:3]:
         where = ".".join(str(part) for part in item["loc"])
-        reasons.append(f"{cut(where, 60)}: {item['msg']}")
+        reasons.append(f"{cut(where if where.isprintable() else repr(where), 60)}: {item['msg']}")
     return "; ".join(reasons)
 
 
