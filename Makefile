@@ -42,7 +42,7 @@ lock: $(UV)
 .venv/.installed: requirements.lock pyproject.toml | $(UV)
 	@echo "Setting up .venv (once)"
 	[ -x $(BIN)/python ] || $(UV) venv --quiet --python '>=3.11' .venv
-	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	$(UV) pip install --quiet --no-deps -e .
 	@touch $@
 

@@ -16,6 +16,7 @@ from tunix_rt.datasets import export
 from tunix_rt.datasets.models import Dataset, DatasetItem
 from tunix_rt.datasets.schemas import AuditRequest, Diff, Manifest, Moved
 from tunix_rt.datasets.seal import get
+from tunix_rt.traces.export import record
 from tunix_rt.traces.models import Trace
 from tunix_rt.training.config import DataChoice
 from tunix_rt.training.ledger import Ledger, rows
@@ -74,7 +75,7 @@ async def _stream(database: Database, number: int, name: str, split: str | None)
             found = (await session.execute(query)).all()
         if not found:
             return
-        yield b"".join(export.line(_record(row), name) for row in found)
+        yield b"".join(export.line(record(row), name) for row in found)
         if len(found) < size:
             return
         place, size = found[-1].position, BATCH
@@ -95,17 +96,6 @@ def _items(number: int, split: str | None) -> Select[Any]:
         .where(DatasetItem.dataset_number == number)
     )
     return query if split is None else query.where(DatasetItem.split == split)
-
-
-def _record(row: Any) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "trace_version": row.trace_version,
-        "prompt": row.prompt,
-        "steps": row.steps,
-        "final_answer": row.final_answer,
-        "meta": row.meta,
-    }
 
 
 async def _refuse_control_tokens(session: AsyncSession, dataset: Dataset, name: str, split: str | None) -> None:
@@ -184,5 +174,5 @@ async def audit(database: Database, home: Path, key: str, request: AuditRequest)
         if not found:
             return ledger.document()
         place = found[-1].position
-        traces = [_record(row) for row in found]
+        traces = [record(row) for row in found]
         await asyncio.to_thread(lambda batch=traces: list(rows(batch, tokenizer, choice, ledger)))  # type: ignore[misc]  # the default binds this batch

@@ -17,9 +17,9 @@ FIRST_TRACES = 100  # few, so that the first byte leaves at once
 BATCH_CHARACTERS = 2**20
 
 
-def line(row: Any) -> bytes:
-    """A trace with its id as a line of the format `trace`."""
-    record = {
+def record(row: Any) -> dict[str, Any]:
+    """A trace with its id in the format `trace`, its keys in the same order on both databases."""
+    return {
         "id": str(row.id),
         "trace_version": row.trace_version,
         "prompt": row.prompt,
@@ -27,7 +27,11 @@ def line(row: Any) -> bytes:
         "final_answer": row.final_answer,
         "meta": _sorted(row.meta),
     }
-    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def line(row: Any) -> bytes:
+    """`record` as a line."""
+    return orjson.dumps(record(row), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _step(step: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def _step(step: dict[str, Any]) -> dict[str, Any]:
 
 def _sorted(meta: dict[str, Any]) -> Any:
     """Meta with its keys in order: PostgreSQL does not keep the order in which they came."""
-    return orjson.Fragment(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS)) if meta else {}
+    return orjson.loads(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS)) if meta else {}
 
 
 async def lines(database: Database, filters: TraceFilters) -> AsyncIterator[bytes]:
