@@ -135,7 +135,7 @@ def test_the_result_says_what_it_is(undisturbed: tuple[Path, Events, CountingRow
 
 def test_the_training_learns(tmp_path: Path) -> None:
     losses = train(tmp_path, config=config(steps=60, checkpoint_every_steps=60))[1].losses()
-    assert losses[1] == pytest.approx(math.log(VOCABULARY), abs=0.1)
+    assert losses[1] == pytest.approx(math.log(VOCABULARY), abs=0.5)
     assert losses[60] < losses[1] / 2
 
 
@@ -152,7 +152,7 @@ def test_no_steps_give_the_untrained_start(tmp_path: Path) -> None:
     outcome, events = train(tmp_path, config=config(steps=0))
     assert (outcome.reason, outcome.step, events.all) == ("completed", 0, [])
     tensors = load_file(tmp_path / "model" / "model.safetensors")
-    kernels = [tensor for name, tensor in tensors.items() if tensor.ndim == 2 and "embed" not in name]
+    kernels = [tensor for tensor in tensors.values() if tensor.ndim == 2]
     scaled = np.concatenate([(kernel * (3 * kernel.shape[1]) ** 0.5).ravel() for kernel in kernels])
     assert scaled.std() == pytest.approx(1, rel=0.05)
     assert all((tensor == 1).all() for tensor in tensors.values() if tensor.ndim == 1)

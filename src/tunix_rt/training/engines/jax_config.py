@@ -164,6 +164,9 @@ def _unsupported(family: str, content: Mapping[str, Any]) -> list[Fault]:
     for key, only in (("hidden_act", "silu"), ("mlp_bias", False), ("use_sliding_window", False)):
         if content.get(key, only) != only:
             faults.append(Fault(key, f"is {content[key]!r}; we have {only!r} alone"))
+    heads, kv_heads = content.get("num_attention_heads"), content.get("num_key_value_heads")
+    if isinstance(heads, int) and kv_heads is not None and (not isinstance(kv_heads, int) or heads % kv_heads):
+        faults.append(Fault("num_key_value_heads", f"is {kv_heads!r}, which does not divide {heads} heads"))
     if family != "qwen2" and content.get("attention_bias"):
         faults.append(Fault("attention_bias", f"is true; {family} has none here"))
     if content.get("quantization_config"):

@@ -19,14 +19,18 @@ def prepare_environment() -> None:
 
     A device is not chosen here: JAX takes a TPU or GPU where there is one, unless JAX_PLATFORMS says otherwise.
     """
-    settings = {
-        "TF_CPP_MIN_LOG_LEVEL": "2",  # XLA's notes on CPU features and devices; errors still show
-        "JAX_COMPILATION_CACHE_DIR": str(compilation_cache()),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on CPU features and devices; errors still show
+    settings: dict[str, str | float] = {
+        "jax_compilation_cache_dir": str(compilation_cache()),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
     }
+    jax = sys.modules.get("jax")
     for name, value in settings.items():
-        os.environ.setdefault(name, value)
+        if name.upper() not in os.environ:
+            os.environ[name.upper()] = str(value)
+            if jax is not None:  # imported before us, in a notebook say: it has read its environment
+                jax.config.update(name, value)
     _keep_freed_memory()
 
 

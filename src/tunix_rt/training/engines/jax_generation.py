@@ -80,7 +80,7 @@ def generate(
 
 def _check(model: Decoder, prompts: list[list[int]], sampling: Sampling) -> None:
     d = model.dimensions
-    if sampling.max_new_tokens < 1 or sampling.temperature < 0:
+    if sampling.max_new_tokens < 1 or not sampling.temperature >= 0:
         raise BadInput(
             f"max_new_tokens is at least 1 and temperature at least 0, not {sampling.max_new_tokens} and "
             f"{sampling.temperature}."

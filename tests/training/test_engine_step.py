@@ -1,0 +1,114 @@
+"""The loss, the schedule and the optimizer, against slower ways to the same numbers."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from tests.training.make_engine import ROWS, VOCABULARY, WIDTH, CountingRows, config
+from tunix_rt.training.engines import jax_config, jax_folder, jax_step
+from tunix_rt.training.engines.jax_model import Decoder
+
+
+@pytest.fixture(scope="module")
+def model() -> Decoder:
+    made = Decoder(jax_config.from_scratch(config().model, VOCABULARY, WIDTH))
+    return jax_folder.fill(made, jax_folder.start(made, 0))
+
+
+def test_the_loss_is_the_surprise_at_supervised_tokens_alone(model: Decoder) -> None:
+    batch = CountingRows().training(1, 0)
+    logits = np.asarray(jax.jit(lambda tokens: model(tokens))(batch.tokens)).astype(np.float64)
+    expected, counted = 0.0, 0
+    for row in range(ROWS):
+        for place in range(1, WIDTH):
+            if batch.supervised[row, place]:
+                before = logits[row, place - 1]
+                expected += np.log(np.exp(before).sum()) - before[batch.tokens[row, place]]
+                counted += 1
+    assert counted == batch.supervised.sum() == batch.weight
+    mean, total = jax.jit(lambda inputs: jax_step.loss(model, **inputs))(jax_step.inputs(batch))
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    assert float(mean) == pytest.approx(expected / counted, rel=1e-5)
+
+
+def test_a_rows_first_token_is_never_a_target(model: Decoder) -> None:
+    batch = CountingRows().training(1, 0)
+    inputs = jax_step.inputs(batch)
+    loss = jax.jit(lambda inputs: jax_step.loss(model, **inputs)[0])
+    supervised = inputs["supervised"].copy()
+    supervised[:, 0] = True
+    assert float(loss(inputs)) == float(loss({**inputs, "supervised": supervised}))
+
+
+def test_logits_in_pieces_give_the_same_loss_and_gradient(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = jax_step.inputs(CountingRows().training(1, 0))
+
+    def of() -> Any:
+        return jax.jit(jax.value_and_grad(lambda scale: jax_step.loss(_scaled(model, scale), **inputs)[0]))(1.1)
+
+    whole = of()
+    monkeypatch.setattr(jax_step, "LOGITS_BYTES", ROWS * WIDTH * VOCABULARY * 4 // 5)
+    assert jax_step._pieces(WIDTH, ROWS * WIDTH * VOCABULARY * 4) == 6  # the next divisor of 24
+    np.testing.assert_allclose(of(), whole, rtol=1e-5)
+
+
+def _scaled(model: Decoder, scale: Any) -> Any:
+    class Scaled:
+        dimensions = model.dimensions
+
+        def hidden(self, tokens: Any) -> Any:
+            return model.hidden(tokens) * scale
+
+        logits = staticmethod(model.logits)
+
+    return Scaled()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("cosine", [0.5, 1.0, 1.0, 0.1 + 0.9 * (1 + 0.5**0.5) / 2, 0.55, 0.1 + 0.9 * (1 - 0.5**0.5) / 2]),
+        ("linear", [0.5, 1.0, 1.0, 0.775, 0.55, 0.325]),
+        ("constant", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_the_rate_goes_up_and_down_as_configured(schedule: str, expected: list[float]) -> None:
+    chosen = config(learning_rate=2.0, schedule=schedule, warmup_steps=2, final_learning_rate_share=0.1)
+    rates = [jax_step.learning_rate(chosen, 6, step) / 2 for step in range(1, 7)]
+    assert rates == pytest.approx(expected)
+
+
+def test_a_warm_up_longer_than_the_training_just_ends_early() -> None:
+    chosen = config(learning_rate=1.0, warmup_steps=10)
+    assert [jax_step.learning_rate(chosen, 3, step) for step in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_a_single_step_has_the_peak() -> None:
+    assert jax_step.learning_rate(config(learning_rate=1.0, warmup_steps=0), 1, 1) == 1.0
+
+
+def test_three_steps_are_adamw_by_hand() -> None:
+    chosen = config(weight_decay=0.1, clip_norm=2.0, beta1=0.8, beta2=0.9, epsilon=1e-3)
+    optimizer = jax_step.optimizer(chosen)
+    weights: dict[str, Any] = {"kernel": np.full((2, 2), 3.0, np.float32), "norm": np.full(2, 5.0, np.float32)}
+    state = optimizer.init(weights)
+    hand = {name: value.astype(np.float64) for name, value in weights.items()}
+    first, second = ({name: np.zeros_like(value) for name, value in hand.items()} for _ in range(2))
+    for step, rate in ((1, 0.1), (2, 0.2), (3, 0.05)):
+        gradient = {"kernel": np.full((2, 2), 0.5 * step, np.float32), "norm": np.full(2, -2.0, np.float32)}
+        state = (*state[:-1], jax_step.Scaling(np.float32(rate)))
+        update, state = optimizer.update(gradient, state, weights)
+        weights = optax.apply_updates(weights, update)
+        norm = np.sqrt(sum((value.astype(np.float64) ** 2).sum() for value in gradient.values()))
+        assert float(state[0].norm) == pytest.approx(norm)
+        for name in hand:
+            clipped = gradient[name] * min(1.0, 2.0 / norm)
+            first[name] = 0.8 * first[name] + 0.2 * clipped
+            second[name] = 0.9 * second[name] + 0.1 * clipped**2
+            direction = (first[name] / (1 - 0.8**step)) / (np.sqrt(second[name] / (1 - 0.9**step)) + 1e-3)
+            decay = 0.1 * hand[name] if name == "kernel" else 0.0
+            hand[name] = hand[name] - rate * (direction + decay)
+            np.testing.assert_allclose(weights[name], hand[name], rtol=1e-5)
