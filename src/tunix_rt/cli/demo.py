@@ -21,6 +21,7 @@ import yaml
 from tunix_rt.base.errors import Failed
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import show
+from tunix_rt.evaluation import files
 from tunix_rt.training import events
 
 TASK = "word-problems"
@@ -40,12 +41,13 @@ SPARKS = "▁▂▃▄▅▆▇█"
 def demo(seed: int, as_json: bool) -> None:
     """Run the whole loop: generate, build, train, answer, evaluate, compare; some minutes on a CPU."""
     began = time.monotonic()
-    result = _Demo(seed).run()
+    once = _Demo(seed)
+    result = once.run()
     result["seconds"] = round(time.monotonic() - began, 1)
     if as_json:
         show.document(result)
     else:
-        _report(result)
+        _report(result, once.json("leaderboard")["boards"][0], once.predictions)
 
 
 class _Demo:
@@ -54,6 +56,7 @@ class _Demo:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.home = Settings().home / "demo" / f"{stamp}-seed{seed}-{os.getpid()}"
         self.home.mkdir(parents=True)
+        self.predictions: dict[str, Path] = {}
         # What surrounds the demo must not reach into it: its database is the one in its own home.
         kept = {key: value for key, value in os.environ.items() if not key.startswith("TUNIX_RT_")}
         self.environment = kept | {"TUNIX_RT_HOME": str(self.home)}
@@ -67,8 +70,10 @@ class _Demo:
         templates = {"answers": "answer", "reasoning": "reasoning"}
         trained = {name: start | budget | {"data": {"template": template}} for name, template in templates.items()}
         self.train_together(trained)
-        predictions = {name: self.folder(name) / "predictions" / "held-out.jsonl" for name in MODELS}
-        show.say(f"Answering {len(_lines(eval_set))} held-out problems with each model")
+        items = files.read_eval_set(eval_set)
+        file = files.digest(items).removeprefix("sha256:") + ".jsonl"
+        self.predictions = predictions = {name: self.folder(name) / "predictions" / file for name in MODELS}
+        show.say(f"Answering {len(items)} held-out problems with each model")
         limit = ("--max-new-tokens", MAX_NEW_TOKENS)
         self.together(
             [
@@ -78,7 +83,10 @@ class _Demo:
         )
         show.say("Evaluating and comparing")
         scores = {
-            name: self.json("evaluate", "--eval-set", eval_set, "--predictions", path, "--name", name, "--dataset", key)
+            name: self.json(
+                *("evaluate", "--eval-set", eval_set, "--predictions", path, "--name", name, "--dataset", key),
+                *("--temperature", 0, *limit),
+            )
             for name, path in predictions.items()
         }
         compared = [
@@ -203,18 +211,30 @@ def _spark(values: list[float], width: int = 60) -> str:
 # --- the report -------------------------------------------------------------------------------------------------
 
 
-def _report(result: dict[str, Any]) -> None:
+def _report(result: dict[str, Any], board: dict[str, Any], predictions: dict[str, Path]) -> None:
     home = Path(result["home"])
-    _examples(home)
+    _examples(_lines(home / "held-out.jsonl")[:EXAMPLES], predictions)
     click.echo()
     click.secho(
-        f"Leaderboard: {result['task']}, {result['models'][0]['n']} held-out problems, exact answers", bold=True
+        f"Leaderboard: {result['task']}, {board['n_items']} held-out problems, judged by {board['judge']}", bold=True
     )
-    environment = {**os.environ, "TUNIX_RT_HOME": str(home)}
-    for name in ("TUNIX_RT_DATABASE_URL", "TUNIX_RT_URL"):
-        environment.pop(name, None)
-    sys.stdout.flush()
-    subprocess.run([sys.executable, "-m", "tunix_rt.cli.main", "leaderboard"], env=environment, check=True)
+    show.table(
+        ["rank", "model", "exact", "95 % interval", "n", "p against the first"],
+        [
+            [
+                row["rank"],
+                row["name"],
+                f"{100 * row['score']:.1f} %",
+                "{:.1f} to {:.1f}".format(*(100 * bound for bound in row["ci"])),
+                row["n_items"],
+                "" if row["p_value"] is None else f"{row['p_value']:.2g}",
+            ]
+            for row in board["rows"]
+        ],
+        right=["rank", "exact", "n"],
+        always_drawn=True,
+    )
+    click.echo("p: exact McNemar test, Holm over the board. Rows that cannot be told apart share a rank.")
     click.echo()
     for pair in result["comparisons"]:
         low, high = (f"{100 * bound:+.1f}" for bound in pair["ci"])
@@ -237,15 +257,13 @@ Then again with another seed (tunix-rt demo --seed 1), or with traces of your ow
     )
 
 
-def _examples(home: Path) -> None:
-    items = _lines(home / "held-out.jsonl")[:EXAMPLES]
-    said = {
-        name: {line["id"]: line for line in _lines(home / "runs" / name / "predictions" / "held-out.jsonl")}
-        for name in MODELS
-    }
+def _examples(items: list[dict[str, Any]], predictions: dict[str, Path]) -> None:
+    said = {name: {line["id"]: line for line in _lines(path)} for name, path in predictions.items()}
     for item in items:
         click.echo()
         click.secho(f"{show.printable(item['prompt'])}  [{show.printable(item['expected_answer'])}]", bold=True)
-        for name in MODELS:
-            output = show.printable(said[name][item["id"]]["output"]).replace("\n", " / ")
+        for name, answers in said.items():
+            output = show.printable(" / ".join(answers[item["id"]]["output"].split("\n")))
+            if not output.strip(" /"):
+                output = f"({len(output)} characters, all blank)"
             click.echo(f"  {name:<10} {output if len(output) <= 110 else output[:109] + '…'}")

@@ -39,15 +39,18 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), *, always_drawn: bool = False
+) -> None:
     """Print a table on stdout: drawn on a terminal, tab-separated elsewhere (so that `cut` and `awk` can read it).
 
     Args:
         columns: headings.
         rows: cells, shown as text.
         right: headings whose cells are figures.
+        always_drawn: drawn for a person elsewhere too, where nobody would take it apart.
     """
-    if not sys.stdout.isatty():
+    if not (always_drawn or sys.stdout.isatty()):
         for row in (columns, *rows):
             click.echo("\t".join(printable(str(cell)).replace("\t", " ").replace("\n", "\\n") for cell in row))
         return
