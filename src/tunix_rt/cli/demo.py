@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -57,6 +57,7 @@ class _Demo:
         self.home = Settings().home / "demo" / f"{stamp}-seed{seed}-{os.getpid()}"
         self.home.mkdir(parents=True)
         self.predictions: dict[str, Path] = {}
+        self.dataset = ""
         # What surrounds the demo must not reach into it: its database is the one in its own home.
         kept = {key: value for key, value in os.environ.items() if not key.startswith("TUNIX_RT_")}
         self.environment = kept | {"TUNIX_RT_HOME": str(self.home)}
@@ -64,34 +65,27 @@ class _Demo:
     def run(self) -> dict[str, Any]:
         """Go once around the loop; returns the document of `demo --json`, `seconds` still open."""
         eval_set, key = self.data()
+        items = files.read_eval_set(eval_set)
+        file = files.digest(items).removeprefix("sha256:") + ".jsonl"
+        self.predictions = {name: self.folder(name) / "predictions" / file for name in MODELS}
         self.train("untrained", {"dataset": key, "seed": self.seed, "steps": 0})
         start = {"dataset": key, "seed": self.seed, "model_id": str(self.folder("untrained") / "model")}
         budget = {"steps": STEPS, "batch_size": BATCH, "eval_every_steps": STEPS // 5, "checkpoint_every_steps": STEPS}
-        templates = {"answers": "answer", "reasoning": "reasoning"}
-        trained = {name: start | budget | {"data": {"template": template}} for name, template in templates.items()}
-        self.train_together(trained)
-        items = files.read_eval_set(eval_set)
-        file = files.digest(items).removeprefix("sha256:") + ".jsonl"
-        self.predictions = predictions = {name: self.folder(name) / "predictions" / file for name in MODELS}
-        show.say(f"Answering {len(items)} held-out problems with each model")
-        limit = ("--max-new-tokens", MAX_NEW_TOKENS)
-        self.together(
-            [
-                ("generate", "--model", self.folder(name) / "model", "--eval-set", eval_set, "--output", path, *limit)
-                for name, path in predictions.items()
-            ]
+        show.say(
+            f"Training two models from one start, {STEPS:,} steps of {BATCH} examples each; "
+            f"then each answers the {len(items)} problems held out"
         )
-        show.say("Evaluating and comparing")
-        scores = {
-            name: self.json(
-                *("evaluate", "--eval-set", eval_set, "--predictions", path, "--name", name, "--dataset", key),
-                *("--temperature", 0, *limit),
-            )
-            for name, path in predictions.items()
-        }
+        scores = self.side_by_side(
+            {
+                "untrained": None,
+                "answers": start | budget | {"data": {"template": "answer"}},
+                "reasoning": start | budget | {"data": {"template": "reasoning"}},
+            },
+            eval_set,
+        )
+        show.say("Comparing")
         compared = [
-            {"a": a, "b": b} | self.json("compare", "--eval-set", eval_set, predictions[a], predictions[b])
-            for a, b in PAIRS
+            self.json("compare", "--eval-set", eval_set, *(self.predictions[n] for n in pair)) for pair in PAIRS
         ]
         return {
             "task": TASK,
@@ -114,12 +108,38 @@ class _Demo:
             ],
         }
 
+    def side_by_side(self, configs: dict[str, dict[str, Any] | None], eval_set: Path) -> dict[str, Any]:
+        """Take each model from its config (None: trained already) to its score, all at once; returns the scores."""
+        with show.progress() as bar, ThreadPoolExecutor(len(configs)) as pool:
+            tasks = {
+                name: bar.add_task(name, total=STEPS, note="compiling") for name, config in configs.items() if config
+            }
+            running = {name: pool.submit(self.score, name, config, eval_set) for name, config in configs.items()}
+            while not all(future.done() for future in running.values()):
+                for name, task in tasks.items():
+                    if last := _last_step(self.folder(name) / "events.jsonl"):
+                        bar.update(task, completed=last["step"], note=f"loss {last['loss']:.4f}")
+                time.sleep(POLL_SECONDS)
+            scores = {name: future.result() for name, future in running.items()}
+        for name in tasks:
+            losses = [event["loss"] for event in events.steps(self.folder(name) / "events.jsonl")]
+            show.say(f"  loss of {name:<10} {_spark(losses)} {losses[-1]:.4f}")
+        return scores
+
+    def score(self, name: str, config: dict[str, Any] | None, eval_set: Path) -> Any:
+        if config:
+            self.train(name, config)
+        output, limit = self.predictions[name], ("--max-new-tokens", MAX_NEW_TOKENS)
+        self.call("generate", "--model", self.folder(name) / "model", "--eval-set", eval_set, "-o", output, *limit)
+        given = ("--name", name, "--dataset", self.dataset, "--temperature", 0, *limit)
+        return self.json("evaluate", "--eval-set", eval_set, "--predictions", output, *given)
+
     def data(self) -> tuple[Path, str]:
         show.say(f"Everything goes to {self.home}")
         made = self.json("traces", "generate", TASK, "--count", TRACES, "--seed", self.seed)
         show.say(f"Generated {made['created']:,} {TASK} traces, each step of them checkable")
         manifest = self.json("datasets", "build", TASK, "--source", TASK, "--split", f"eval={HELD_OUT}")
-        key = manifest["dataset_key"]
+        self.dataset = key = manifest["dataset_key"]
         counts = ", ".join(f"{split['count']:,} {name}" for name, split in manifest["splits"].items())
         show.say(f"Built data set {key}: {counts}")
         eval_set = self.home / "held-out.jsonl"
@@ -129,24 +149,22 @@ class _Demo:
     def folder(self, name: str) -> Path:
         return self.home / "runs" / name
 
-    def command(self, words: Iterable[object]) -> list[str]:
-        return [sys.executable, "-m", "tunix_rt.cli.main", *map(str, words)]
-
     def call(self, *words: object) -> str:
-        return self.together([words])[0]
+        """Run one of the product's commands; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tunix_rt.cli.main", *map(str, words)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = f"{done.stderr.strip()}\n{done.stdout.strip()}".strip()
+            raise Failed(f"`tunix-rt {' '.join(map(str, words))}` failed:\n{said}")
+        return done.stdout
 
     def json(self, *words: object) -> Any:
         return json.loads(self.call(*words, "--json"))
-
-    def together(self, commands: Sequence[Iterable[object]]) -> list[str]:
-        """Run commands side by side; returns what each printed."""
-        running = [self.start(words) for words in commands]
-        return [_end(process) for process in running]
-
-    def start(self, words: Iterable[object]) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            self.command(words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
 
     def config(self, name: str, config: dict[str, Any]) -> Path:
         path = self.home / "configs" / f"{name}.yaml"
@@ -156,33 +174,6 @@ class _Demo:
 
     def train(self, name: str, config: dict[str, Any]) -> None:
         self.call("train", self.config(name, config), "--output", self.folder(name), "--json")
-
-    def train_together(self, configs: dict[str, dict[str, Any]]) -> None:
-        show.say(f"Training {len(configs)} models from one start, {STEPS:,} steps of {BATCH} examples each")
-        running = {
-            name: self.start(["train", self.config(name, config), "--output", self.folder(name), "--json"])
-            for name, config in configs.items()
-        }
-        with show.progress() as bar:
-            tasks = {name: bar.add_task(name, total=STEPS, note="compiling") for name in configs}
-            while any(process.poll() is None for process in running.values()):
-                for name, task in tasks.items():
-                    last = _last_step(self.folder(name) / "events.jsonl")
-                    if last:
-                        bar.update(task, completed=last["step"], note=f"loss {last['loss']:.4f}")
-                time.sleep(POLL_SECONDS)
-        for name, process in running.items():
-            _end(process)
-            found = events.steps(self.folder(name) / "events.jsonl")
-            show.say(f"  {name:<10} {_spark([event['loss'] for event in found])}  loss {found[-1]['loss']:.4f}")
-
-
-def _end(process: "subprocess.Popen[str]") -> str:
-    out, err = process.communicate()
-    if process.returncode:
-        words = " ".join(process.args[3:])  # type: ignore[arg-type, index]  # a list of our own making
-        raise Failed(f"`tunix-rt {words}` failed:\n{err.strip()}\n{out.strip()}".strip())
-    return out
 
 
 def _last_step(path: Path) -> dict[str, Any] | None:
