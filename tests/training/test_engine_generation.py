@@ -16,6 +16,8 @@ from tunix_rt.training.engines.jax_model import Decoder
 RANDOM = np.random.default_rng(0)
 PROMPTS: list[list[int]] = [RANDOM.integers(0, VOCABULARY, n).tolist() for n in (1, 3, 15, 16, 17, 5, 9, 30, 2, 16)]
 LONGEST = 12
+# As many everywhere as where they are meant: their number is part of a program's shape, and compiling takes seconds.
+NO_STOPS = (VOCABULARY, VOCABULARY)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def model(folder: Path) -> Decoder:
 
 
 def _sampling(**changes: Any) -> Sampling:
-    return dataclasses.replace(Sampling(LONGEST, 0.0, 0, ()), **changes)
+    return dataclasses.replace(Sampling(LONGEST, 0.0, 0, NO_STOPS), **changes)
 
 
 def _answers(model: Decoder, prompts: list[list[int]], **changes: Any) -> list[list[int]]:
@@ -55,7 +57,7 @@ def test_greedy_answers_are_the_argmax_of_the_whole_row(model: Decoder, greedy: 
 
 def test_an_answer_does_not_depend_on_its_neighbours(model: Decoder, greedy: list[list[int]]) -> None:
     assert _answers(model, PROMPTS[::-1]) == greedy[::-1]
-    assert _answers(model, PROMPTS[4:5]) == greedy[4:5]
+    assert _answers(model, PROMPTS[2:3]) == greedy[2:3]
 
 
 def test_a_drawn_answer_depends_on_its_place_and_the_seed_alone(
@@ -67,11 +69,12 @@ def test_a_drawn_answer_depends_on_its_place_and_the_seed_alone(
     assert _answers(model, same, temperature=1.0, seed=1) == drawn
     assert _answers(model, same, temperature=1.0, seed=2) != drawn
     monkeypatch.setattr(jax_generation, "_ROWS", 4)
-    assert _answers(model, [*same[:5], *PROMPTS[5:]], temperature=1.0, seed=1)[:5] == drawn[:5]
+    assert _answers(model, [*same[:5], *PROMPTS[:3]], temperature=1.0, seed=1)[:5] == drawn[:5]
 
 
 def test_a_small_temperature_draws_the_likeliest(model: Decoder, greedy: list[list[int]]) -> None:
-    assert _answers(model, PROMPTS, temperature=1e-6) == greedy
+    short = [index for index, prompt in enumerate(PROMPTS) if len(prompt) <= 16] + [0, 0]
+    assert _answers(model, [PROMPTS[index] for index in short], temperature=1e-6) == [greedy[i] for i in short]
 
 
 def test_drawn_tokens_are_as_frequent_as_the_model_says(model: Decoder) -> None:
@@ -122,7 +125,7 @@ def test_what_cannot_be_answered_is_refused(
 
 
 def test_prompts_of_similar_lengths_share_a_program(model: Decoder) -> None:
-    _answers(model, [[1] * 18] * 3)
+    _answers(model, [[1] * 18] * 10)
     before = jax_generation._answer._cache_size()
-    _answers(model, [[1] * 25, [2] * 32, [3] * 20, [4] * 17])
+    _answers(model, [[token] * (17 + token) for token in range(10)])
     assert jax_generation._answer._cache_size() == before

@@ -1,0 +1,166 @@
+"""A training as its user meets it: a real process, stopped by real signals, and gone on with."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.test_cli import Shell
+
+STEPS = 24
+CONFIG = f"""
+steps: {STEPS}
+batch_size: 4
+checkpoint_every_steps: 4
+eval_every_steps: 6
+accumulation: 2
+model: {{layers: 1, width: 16, hidden: 32, heads: 2, kv_heads: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A data set, a config, and the run `whole` that nothing disturbed."""
+    found = Shell(tmp_path_factory.mktemp("runs"))
+    found.json("traces", "generate", "addition", "--count", 60, "--seed", 1)
+    found.json("datasets", "build", "sums", "--split", "eval=0.2")
+    (found.folder / "config.yaml").write_text(CONFIG)
+    done = train(found, "whole").communicate(timeout=120)
+    assert (found.folder / "whole" / "model").exists(), done
+    return found
+
+
+def train(shell: Shell, output: str, *more: str) -> "subprocess.Popen[str]":
+    words = ["train", "config.yaml", "--dataset", "sums-v1", "--output", output, "--device", "cpu", *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tunix_rt.cli.main", *words],
+        env=shell.environment,
+        cwd=shell.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def events(shell: Shell, output: str) -> list[dict[str, Any]]:
+    path = shell.folder / output / "events.jsonl"
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
+
+
+def until(process: "subprocess.Popen[str]", holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not holds() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def weights(shell: Shell, output: str) -> str:
+    return hashlib.sha256((shell.folder / output / "model" / "model.safetensors").read_bytes()).hexdigest()
+
+
+def losses(shell: Shell, output: str) -> dict[int, float]:
+    return {event["step"]: event["loss"] for event in events(shell, output) if event["event"] == "step"}
+
+
+def test_the_run_directory_is_the_one_of_the_format(shell: Shell) -> None:
+    folder = shell.folder / "whole"
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["dataset"]["dataset_key"] == "sums-v1"
+    assert {"train", "eval", "tokenizer", "template", "base_model", "packages", "seed", "command"} <= provenance.keys()
+    found = events(shell, "whole")
+    assert (found[0]["event"], found[-1]["event"], found[-1]["reason"]) == ("plan", "end", "completed")
+    steps = [event for event in found if event["event"] == "step"]
+    assert [event["step"] for event in steps] == list(range(1, STEPS + 1))
+    fields = {"epoch", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "step_seconds"}
+    assert all(fields <= event.keys() for event in steps)
+    assert [event["step"] for event in found if event["event"] == "eval"] == [6, 12, 18, 24]
+    for event in found:
+        if event["event"] == "checkpoint":
+            assert event["path"] == f"checkpoints/step-{event['step']:08d}"
+    names = {path.name for path in (folder / "model").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= names
+    assert not list(folder.rglob("*.pkl")) + list(folder.rglob("*.pt")) + list(folder.rglob("*partial*"))
+
+
+def test_ctrl_c_saves_everything_and_going_on_gives_the_same_bits(shell: Shell) -> None:
+    process = train(shell, "stopped")
+    until(process, lambda: len(losses(shell, "stopped")) >= 3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    stopped = events(shell, "stopped")[-1]
+    if stopped["reason"] == "completed":
+        pytest.fail("the training ended before the signal reached it: make it longer")
+    assert process.returncode == 130, err
+    assert "tunix-rt train --resume --output stopped" in err
+    assert f"step-{stopped['step']:08d}" in os.listdir(shell.folder / "stopped" / "checkpoints")
+    done = train(shell, "stopped", "--resume")
+    assert done.communicate(timeout=120)
+    assert done.returncode == 0
+    assert weights(shell, "stopped") == weights(shell, "whole")
+    assert losses(shell, "stopped") == losses(shell, "whole")
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(shell: Shell) -> None:
+    process = train(shell, "killed")
+    until(process, lambda: len(losses(shell, "killed")) >= 6)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    again = train(shell, "killed", "--resume")
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert weights(shell, "killed") == weights(shell, "whole")
+    assert losses(shell, "killed") == losses(shell, "whole")
+
+
+def test_resuming_with_another_config_names_the_difference(shell: Shell) -> None:
+    done = shell("train", "config.yaml", "--dataset", "sums-v1", "--output", "whole", "--resume", "--set", "seed=9")
+    assert done.returncode == 4
+    assert "seed: 0 there, 9 asked" in done.stderr
+
+
+def test_a_model_folder_without_weights_is_refused_and_leaves_nothing(shell: Shell) -> None:
+    base = shell.folder / "no-weights"
+    base.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (base / name).write_bytes((shell.folder / "whole" / "model" / name).read_bytes())
+    done = shell("train", "--dataset", "sums-v1", "--output", "from-nothing", "--set", f"model_id={base}")
+    assert done.returncode == 1
+    assert "safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_tokenizer_that_does_not_match_the_model_is_refused(shell: Shell) -> None:
+    base = shell.folder / "mismatch"
+    base.mkdir()
+    for path in (shell.folder / "whole" / "model").iterdir():
+        (base / path.name).write_bytes(path.read_bytes())
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"vocab_size": 5}))
+    done = shell("train", "--dataset", "sums-v1", "--output", "mismatched", "--set", f"model_id={base}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "embeds only 5" in done.stderr
+
+
+def test_a_model_answers_with_its_own_tokenizer_and_stop_tokens(shell: Shell) -> None:
+    shell("datasets", "export", "sums-v1", "--format", "eval-set", "--split", "eval", "-o", "items.jsonl")
+    model = shell.folder / "whole" / "model"
+    found = []
+    for output in ("one.jsonl", "two.jsonl"):
+        words = ("--eval-set", "items.jsonl", "-o", output, "--max-new-tokens", 12, "--temperature", 0.7, "--seed", 5)
+        shell.json("generate", "--model", model, *words)
+        found.append((shell.folder / output).read_bytes())
+    assert found[0] == found[1]
+    lines = [json.loads(line) for line in found[0].splitlines()]
+    items = [json.loads(line) for line in (shell.folder / "items.jsonl").read_bytes().splitlines()]
+    assert [line["id"] for line in lines] == [item["id"] for item in items]
+    assert {line["finish_reason"] for line in lines} <= {"stop", "length"}
+    assert all(line["completion_tokens"] <= 12 for line in lines)
