@@ -218,6 +218,17 @@ async def test_lists_are_paged_newest_first(api: httpx.AsyncClient) -> None:
     assert keys == [f"n{number}-v1" for number in (4, 3, 2, 1, 0)]
 
 
+async def test_the_traces_of_a_data_set_are_paged_and_no_others(api: httpx.AsyncClient) -> None:
+    ids = await stored(api, *(trace(n) for n in range(6)))
+    await dataset(api, filters={"min_steps": 1}, splits={"eval": 0.5})
+    await stored(api, trace(99))
+    page = (await api.get("/api/datasets/data-v1/traces?limit=4")).json()
+    rest = (await api.get(f"/api/datasets/data-v1/traces?cursor={page['pagination']['next_cursor']}")).json()
+    assert [row["id"] for row in page["data"] + rest["data"]] == ids[::-1]
+    held_out = (await api.get("/api/datasets/data-v1/traces?split=eval")).json()
+    assert {row["id"] for row in held_out["data"]} == {row["id"] for row in await lines(api, "data-v1", split="eval")}
+
+
 async def test_two_builds_of_one_key_at_once_make_one_version(api: httpx.AsyncClient) -> None:
     await stored(api, *(trace(n) for n in range(30)))
     body = {"name": "data", "version": "a"}

@@ -124,8 +124,9 @@ def show_(obj: dict[str, Any], key: str, as_json: bool) -> None:
 @click.option("--format", "name", default="trace", show_default=True, help="trace, messages, prompt-completion, …")
 @click.option("--split", help="Only this split.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="A file; default: stdout.")
+@show.json_option
 @click.pass_obj
-def export(obj: dict[str, Any], key: str, name: str, split: str | None, output: Path | None) -> None:
+def export(obj: dict[str, Any], key: str, name: str, split: str | None, output: Path | None, as_json: bool) -> None:
     """Export data set KEY as JSON Lines."""
 
     async def work() -> None:
@@ -139,7 +140,9 @@ def export(obj: dict[str, Any], key: str, name: str, split: str | None, output: 
                     file.write(chunk)
 
     door.run(work())
-    if output is not None:
+    if output is not None and as_json:
+        show.document({"output": str(output)})
+    elif output is not None:
         show.say(f"Wrote {output}")
 
 

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from tunix_rt.base.http import Page, Paging, ReadSession, StrictRoute, WriteSession
 from tunix_rt.datasets import seal, service
 from tunix_rt.datasets.schemas import AuditRequest, BuildRequest, Diff, Manifest
+from tunix_rt.traces.schemas import TraceRow
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"], route_class=StrictRoute)
 
@@ -38,6 +39,14 @@ async def diff(session: ReadSession, base: Annotated[str, Query()], other: Annot
 async def manifest(key: str, session: ReadSession) -> Manifest:
     """The manifest."""
     return service.manifest(await seal.get(session, key))
+
+
+@router.get("/{key}/traces")
+async def traces(
+    key: str, session: ReadSession, paging: Annotated[Paging, Depends()], split: str | None = None
+) -> Page[TraceRow]:
+    """Its traces, newest first."""
+    return await service.traces(session, key, split, paging)
 
 
 @router.get("/{key}/export.jsonl", response_class=StreamingResponse)

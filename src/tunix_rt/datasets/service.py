@@ -18,6 +18,8 @@ from tunix_rt.datasets.schemas import AuditRequest, Diff, Manifest, Moved
 from tunix_rt.datasets.seal import get
 from tunix_rt.traces.export import record
 from tunix_rt.traces.models import Trace
+from tunix_rt.traces.schemas import TraceFilters, TraceRow
+from tunix_rt.traces.service import find
 from tunix_rt.training.config import DataChoice
 from tunix_rt.training.ledger import Ledger, rows
 from tunix_rt.training.tokenizer import Folder
@@ -48,6 +50,15 @@ async def manifests(session: AsyncSession, paging: Paging, name: str | None) -> 
     found = list(await session.scalars(query))
     page = paging.page(found, lambda dataset: (dataset.created_at, dataset.id))
     return Page(data=[manifest(dataset) for dataset in page.data], pagination=page.pagination)
+
+
+async def traces(session: AsyncSession, key: str, split: str | None, paging: Paging) -> Page[TraceRow]:
+    """A page of the traces that a version holds, newest first."""
+    dataset = await get(session, key)
+    held = select(DatasetItem.trace_number).where(DatasetItem.dataset_number == dataset.number)
+    if split is not None:
+        held = held.where(DatasetItem.split == split)
+    return await find(session, TraceFilters(), paging, Trace.number.in_(held))
 
 
 async def open_export(database: Database, key: str, name: str, split: str | None) -> AsyncIterator[bytes]:

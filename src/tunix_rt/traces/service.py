@@ -101,8 +101,10 @@ def _as_number(value: str) -> int | float | None:
 # --- finding ----------------------------------------------------------------------------------------------------
 
 
-async def find(session: AsyncSession, filters: TraceFilters, paging: Paging) -> Page[TraceRow]:
-    """A page of the traces that match, newest first."""
+async def find(
+    session: AsyncSession, filters: TraceFilters, paging: Paging, *also: ColumnElement[bool]
+) -> Page[TraceRow]:
+    """A page of the traces that match, and that meet the conditions of a slice downstream, newest first."""
     columns = (
         Trace.id,
         Trace.created_at,
@@ -115,7 +117,7 @@ async def find(session: AsyncSession, filters: TraceFilters, paging: Paging) -> 
     )
     statement = (
         select(*columns)
-        .where(*conditions(filters, session), *paging.where(Trace.created_at, Trace.id))
+        .where(*conditions(filters, session), *paging.where(Trace.created_at, Trace.id), *also)
         .order_by(Trace.created_at.desc(), Trace.id.desc())
         .limit(paging.limit + 1)
     )
