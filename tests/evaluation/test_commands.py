@@ -122,6 +122,7 @@ def test_an_error_names_the_place_and_the_remedy(shell: Shell, words: tuple[str,
 
 
 def test_another_eval_set_of_the_same_file_name_is_stored_beside(shell: Shell, tmp_path: Path) -> None:
+    shell.json("evaluate", *EVAL_SET, "--predictions", "good.jsonl")  # the name is taken, whichever test came first
     other = tmp_path / "Sums (eval).jsonl"
     other.write_bytes(jsonl(questions(35)))
     found = shell.json("evaluate", "--eval-set", other, "--predictions", "good.jsonl")
