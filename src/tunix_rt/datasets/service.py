@@ -29,7 +29,9 @@ NAMED = 100
 
 
 def manifest(dataset: Dataset) -> Manifest:
-    """The manifest of a version."""
+    """The manifest of a version, `train` first among its splits (PostgreSQL keeps no order of keys)."""
+    splits = dataset.manifest["splits"]
+    ordered = {name: splits[name] for name in sorted(splits, key=lambda name: (name != "train", name))}
     return Manifest(
         dataset_key=dataset.dataset_key,
         name=dataset.name,
@@ -37,7 +39,7 @@ def manifest(dataset: Dataset) -> Manifest:
         digest=dataset.digest,
         created_at=dataset.created_at,
         trace_count=dataset.trace_count,
-        **dataset.manifest,
+        **dataset.manifest | {"splits": ordered},
     )
 
 
