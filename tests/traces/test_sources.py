@@ -25,7 +25,7 @@ GOLDEN = {
     "addition": "87675a3e6e06bc21",
     "insertion-sort": "f3e01cc7bd5bdbdc",
     "parity": "d376fa26f1762ea6",
-    "word-problems": "316bfe9b3ce14c4c",
+    "word-problems": "866f5ecdf3137cd3",
 }
 
 
@@ -43,7 +43,7 @@ def generated(draw: st.DrawFn) -> tuple[Source[Any], dict[str, Any]]:
         "addition": {"digits": st.integers(1, 9)},
         "insertion-sort": {"length": st.integers(2, 20), "largest": st.integers(1, 999_999)},
         "parity": {"bits": st.integers(2, 64)},
-        "word-problems": {"digits": st.integers(1, 9)},
+        "word-problems": {"digits": st.integers(3, 9), "least_digits": st.integers(1, 3)},
     }[name]
     drawn = {key: draw(value) for key, value in options.items()}
     return load(name), make(name, draw(st.integers(1, 4)), draw(st.integers(-(2**70), 2**70)), **drawn)[-1]
@@ -156,6 +156,7 @@ def test_no_calculation_is_told_twice() -> None:
         ("parity", {"bits": 5}, 2**5),
         ("word-problems", {"digits": 1}, 9 * 9 + 9 * 10 // 2),
         ("word-problems", {"digits": 2}, 99 * 99 + 99 * 100 // 2),
+        ("word-problems", {"digits": 2, "least_digits": 2}, 90 * 90 + 90 * 91 // 2),
     ],
 )
 def test_all_prompts_that_there_are_can_be_drawn_and_one_more_is_refused_at_once(

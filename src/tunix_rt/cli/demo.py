@@ -25,6 +25,7 @@ from tunix_rt.evaluation import files
 from tunix_rt.training import events
 
 TASK = "word-problems"
+DIGITS = "least_digits=3"
 TRACES, HELD_OUT = 12_000, 0.035
 STEPS, BATCH = 1000, 32
 MAX_NEW_TOKENS = 128
@@ -136,7 +137,7 @@ class _Demo:
 
     def data(self) -> tuple[Path, str]:
         show.say(f"Everything goes to {self.home}")
-        made = self.json("traces", "generate", TASK, "--count", TRACES, "--seed", self.seed)
+        made = self.json("traces", "generate", TASK, "--count", TRACES, "--seed", self.seed, "--option", DIGITS)
         show.say(f"Generated {made['created']:,} {TASK} traces, each step of them checkable")
         manifest = self.json("datasets", "build", TASK, "--source", TASK, "--split", f"eval={HELD_OUT}")
         self.dataset = key = manifest["dataset_key"]

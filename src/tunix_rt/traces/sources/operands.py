@@ -32,9 +32,9 @@ class Pairs(NamedTuple):
         return left + 10 ** (self.left_digits - 1), right + 10 ** (self.right_digits - 1)
 
 
-def pairs(digits: int, *, falling: bool) -> list[Pairs]:
-    """Every combination of lengths from 1 to `digits`; the falling ones without a left number that is too short."""
-    lengths = range(1, digits + 1)
+def pairs(digits: int, *, falling: bool, least: int = 1) -> list[Pairs]:
+    """Every combination of lengths from `least` to `digits`; the falling ones without a left number too short."""
+    lengths = range(least, digits + 1)
     return [Pairs(left, right, falling) for left in lengths for right in lengths if left >= right or not falling]
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunix_rt.traces.sources import Source, checks, columns, draws
 from tunix_rt.traces.sources.operands import Pairs, pairs
@@ -41,12 +41,19 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     digits: int = Field(3, ge=1, le=columns.MAX_DIGITS, description="Most digits of a number in a story.")
+    least_digits: int = Field(1, ge=1, le=columns.MAX_DIGITS, description="Fewest digits; equal lengths are easier.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Options":
+        if self.least_digits > self.digits:
+            raise ValueError(f"least_digits {self.least_digits} is above digits {self.digits}")
+        return self
 
 
 def generate(count: int, seed: int, options: Options) -> Iterator[dict[str, Any]]:
     """Tell stories, half of adding and half of taking away, each calculation once."""
-    adding = pairs(options.digits, falling=False)
-    taking = pairs(options.digits, falling=True)
+    adding = pairs(options.digits, falling=False, least=options.least_digits)
+    taking = pairs(options.digits, falling=True, least=options.least_digits)
     spaces = draws.balanced([kind.space() for kind in adding], [kind.space() for kind in taking])
     draws.require(count, spaces, f"Raise digits (now {options.digits}, at most {columns.MAX_DIGITS}), or ask for less.")
     kinds = [("+", kind) for kind in adding] + [("-", kind) for kind in taking]
@@ -66,7 +73,7 @@ def _tell(
             "prompt": _story(random, sign, left, right),
             "steps": steps,
             "final_answer": answer,
-            "meta": {"source": NAME, "seed": seed, "digits": options.digits, "operation": OPERATIONS[sign]},
+            "meta": {"source": NAME, "seed": seed, **options.model_dump(), "operation": OPERATIONS[sign]},
         }
 
 
