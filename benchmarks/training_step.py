@@ -29,7 +29,7 @@ import optax  # noqa: E402
 from flax import nnx  # noqa: E402
 
 from tunix_rt.training.batches import RowBatches  # noqa: E402
-from tunix_rt.training.engines import jax_config, jax_folder, jax_step, jax_training  # noqa: E402
+from tunix_rt.training.engines import jax_config, jax_folder, jax_loss, jax_step, jax_training  # noqa: E402
 from tunix_rt.training.engines.jax_model import Decoder  # noqa: E402
 from tunix_rt.training.render import Row  # noqa: E402
 
@@ -56,7 +56,7 @@ def by_hand(config: TrainingConfig, model: Decoder, batch: Batch) -> Callable[[i
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(state: Any, optimizer_state: Any, inputs: Any) -> Any:
         def loss(state: Any) -> Any:
-            return jax_step.loss(nnx.merge(definition, state), **inputs)[0]
+            return jax_loss.loss(nnx.merge(definition, state), **inputs)[0]
 
         value, gradient = jax.value_and_grad(loss)(state)
         update, optimizer_state = optimizer.update(gradient, optimizer_state, state)

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from tests.training.make_engine import ROWS, VOCABULARY, WIDTH, CountingRows, config
-from tunix_rt.training.engines import jax_config, jax_folder, jax_step
+from tunix_rt.training.engines import jax_config, jax_folder, jax_loss, jax_step
 from tunix_rt.training.engines.jax_model import Decoder
 
 
@@ -29,7 +30,7 @@ def test_the_loss_is_the_surprise_at_supervised_tokens_alone(model: Decoder) -> 
                 expected += np.log(np.exp(before).sum()) - before[batch.tokens[row, place]]
                 counted += 1
     assert counted == batch.supervised.sum() == batch.weight
-    mean, total = jax.jit(lambda inputs: jax_step.loss(model, **inputs))(jax_step.inputs(batch))
+    mean, total = jax.jit(lambda inputs: jax_loss.loss(model, **inputs))(jax_step.inputs(batch))
     assert float(total) == pytest.approx(expected, rel=1e-5)
     assert float(mean) == pytest.approx(expected / counted, rel=1e-5)
 
@@ -37,7 +38,7 @@ def test_the_loss_is_the_surprise_at_supervised_tokens_alone(model: Decoder) -> 
 def test_a_rows_first_token_is_never_a_target(model: Decoder) -> None:
     batch = CountingRows().training(1, 0)
     inputs = jax_step.inputs(batch)
-    loss = jax.jit(lambda inputs: jax_step.loss(model, **inputs)[0])
+    loss = jax.jit(lambda inputs: jax_loss.loss(model, **inputs)[0])
     supervised = inputs["supervised"].copy()
     supervised[:, 0] = True
     assert float(loss(inputs)) == float(loss({**inputs, "supervised": supervised}))
@@ -47,12 +48,28 @@ def test_logits_in_pieces_give_the_same_loss_and_gradient(model: Decoder, monkey
     inputs = jax_step.inputs(CountingRows().training(1, 0))
 
     def of() -> Any:
-        return jax.jit(jax.value_and_grad(lambda scale: jax_step.loss(_scaled(model, scale), **inputs)[0]))(1.1)
+        return jax.jit(jax.value_and_grad(lambda scale: jax_loss.loss(_scaled(model, scale), **inputs)[0]))(1.1)
 
     whole = of()
-    monkeypatch.setattr(jax_step, "LOGITS_BYTES", ROWS * WIDTH * VOCABULARY * 4 // 5)
-    assert jax_step._pieces(WIDTH, ROWS * WIDTH * VOCABULARY * 4) == 6  # the next divisor of 24
+    monkeypatch.setattr(jax_loss, "LOGITS_BYTES", ROWS * WIDTH * VOCABULARY * 4 // 5)
+    assert jax_loss._divisor(WIDTH, 5) == 6
     np.testing.assert_allclose(of(), whole, rtol=1e-5)
+
+
+def test_rows_in_pieces_give_the_same_loss_and_gradient(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = jax_step.inputs(CountingRows().training(1, 0))
+    definition, state = nnx.split(model)
+
+    def of() -> Any:
+        return jax.jit(jax.value_and_grad(lambda state: jax_loss.loss(nnx.merge(definition, state), **inputs)[0]))(
+            state
+        )
+
+    whole = of()
+    monkeypatch.setattr(jax_loss, "ACTIVATION_BYTES", WIDTH * config().model.hidden * 4 * ROWS // 2)
+    pieces = of()
+    for one, two in zip(jax.tree.leaves(whole), jax.tree.leaves(pieces), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
 
 
 def _scaled(model: Decoder, scale: Any) -> Any:

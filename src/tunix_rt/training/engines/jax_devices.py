@@ -39,6 +39,11 @@ def mesh() -> Any:
     return jax.sharding.Mesh(np.array(found).reshape(-1, 1), ("fsdp", "tp"))
 
 
+def is_one_cpu() -> bool:
+    """Whether a single CPU device computes."""
+    return [device.platform for device in _chosen()] == ["cpu"]
+
+
 def spread(state: Any, mesh: Any) -> None:
     """Put the arrays of an NNX state that lie on one device on the whole mesh."""
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())

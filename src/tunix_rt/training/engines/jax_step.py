@@ -1,7 +1,4 @@
-"""What one optimizer step computes: the loss, the schedule and the optimizer.
-
-Axes: B rows, T tokens, D width, V vocabulary.
-"""
+"""What an optimizer step is given, its learning rate, and the optimizer."""
 
 import math
 from typing import Any, NamedTuple
@@ -14,10 +11,6 @@ from jax import Array
 
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import Batch
-from tunix_rt.training.engines.jax_model import Decoder
-
-# Logits are computed in pieces of at most this many bytes: with a large vocabulary they are the largest tensor.
-LOGITS_BYTES = 256 * 2**20
 
 
 def inputs(batch: Batch, rate: float = 0.0) -> dict[str, Any]:
@@ -32,50 +25,6 @@ def inputs(batch: Batch, rate: float = 0.0) -> dict[str, Any]:
         "weight": np.float32(batch.weight),
         "rate": np.float32(rate),
     }
-
-
-def loss(model: Decoder, tokens: Array, supervised: Array, weight: Array, rate: Array) -> tuple[Array, Array]:
-    """Cross entropy of supervised tokens, each predicted from those before it.
-
-    Args:
-        model: the decoder.
-        tokens: int32 (B, T).
-        supervised: bool (B, T); True where the token is a target. A row's first token has nothing before it.
-        weight: what the sum is divided by.
-        rate: for the optimizer.
-
-    Returns:
-        the sum over supervised tokens / weight, and the sum itself, in nats.
-    """
-    del rate
-    hidden = model.hidden(tokens)
-    targets = jnp.roll(tokens, -1, axis=1)
-    counted = jnp.roll(supervised, -1, axis=1).at[:, -1].set(False)
-    rows, length = tokens.shape
-    pieces = _pieces(length, rows * length * model.dimensions.vocabulary * 4)
-    if pieces == 1:
-        total = _summed(model, hidden, targets, counted)
-    else:
-        piece = jax.checkpoint(lambda args: _summed(model, *args))
-        split = [
-            jnp.swapaxes(x.reshape(rows, pieces, length // pieces, *x.shape[2:]), 0, 1)
-            for x in (hidden, targets, counted)
-        ]
-        total = jnp.sum(jax.lax.map(piece, tuple(split)))
-    return total / weight, total
-
-
-def _summed(model: Decoder, hidden: Array, targets: Array, counted: Array) -> Array:
-    logits = model.logits(hidden)
-    likelihood = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    surprise = jax.nn.logsumexp(logits, axis=-1) - likelihood
-    return jnp.sum(jnp.where(counted, surprise, 0.0))
-
-
-def _pieces(length: int, size: int) -> int:
-    """The smallest number of equal pieces of `length` of which each takes at most LOGITS_BYTES of `size`."""
-    least = -(-size // LOGITS_BYTES)
-    return next((n for n in range(least, length + 1) if length % n == 0), length)
 
 
 def learning_rate(config: TrainingConfig, total_steps: int, step: int) -> float:

@@ -15,7 +15,16 @@ from flax import nnx
 from tunix.sft import metrics_logger, peft_trainer
 
 from tunix_rt.base.errors import BadInput
-from tunix_rt.training.engines import Job, Outcome, jax_checkpoint, jax_config, jax_devices, jax_folder, jax_step
+from tunix_rt.training.engines import (
+    Job,
+    Outcome,
+    jax_checkpoint,
+    jax_config,
+    jax_devices,
+    jax_folder,
+    jax_loss,
+    jax_step,
+)
 from tunix_rt.training.engines.jax_model import Decoder
 from tunix_rt.training.engines.jax_progress import Feed, Progress, state_of
 
@@ -99,7 +108,7 @@ def make_trainer(job: Job, model: Decoder, resumed: int | None = None, mesh: Any
             max_steps=None,  # the data ends, and there is no progress bar
         ),
         metrics_logger=_Silent(),
-    ).with_loss_fn(jax_step.loss, has_aux=True)
+    ).with_loss_fn(jax_loss.loss, has_aux=True)
     state = state_of(trainer)
     if mesh is not None:
         jax_devices.spread(state["optimizer"], mesh)
