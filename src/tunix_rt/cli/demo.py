@@ -27,7 +27,7 @@ from tunix_rt.training import events
 TASK = "word-problems"
 DIGITS = "least_digits=3"
 TRACES, HELD_OUT = 12_000, 0.035
-STEPS, BATCH = 1000, 32
+STEPS, BATCH = 800, 32
 MAX_NEW_TOKENS = 128
 MODELS = ("untrained", "answers", "reasoning")
 PAIRS = (("answers", "reasoning"), ("untrained", "reasoning"), ("untrained", "answers"))
