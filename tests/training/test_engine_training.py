@@ -262,7 +262,9 @@ def test_what_a_killed_run_left_half_written_is_removed_and_never_listed(tmp_pat
     torn = tmp_path / "checkpoints" / ".step-00000003.0a1b2c3d.partial"
     torn.mkdir(parents=True)
     (torn / "state.safetensors").write_bytes(b"half")
+    (tmp_path / ".model.0a1b2c3d.partial").mkdir()
     train(tmp_path, config=config(steps=1))
+    assert not list(tmp_path.glob(".*"))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
 
 

@@ -125,7 +125,7 @@ class Engine(Protocol):
     """A module under `training/engines`."""
 
     def devices(self, wanted: str) -> list[str]:
-        """Devices of a kind (`auto`, `cpu`, `gpu`, `tpu`), as `platform:index kind`.
+        """Compute on devices of a kind (`auto`, `cpu`, `gpu`, `tpu`) from here on; list them as `platform:index kind`.
 
         Raises:
             BadInput: none of that kind; says what is there and how to get one.

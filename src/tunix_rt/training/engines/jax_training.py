@@ -27,6 +27,7 @@ from tunix_rt.training.engines import (
 )
 from tunix_rt.training.engines.jax_model import Decoder
 from tunix_rt.training.engines.jax_progress import Feed, Progress, state_of
+from tunix_rt.training.engines.whole_folder import sweep
 
 
 def train(job: Job) -> Outcome:
@@ -47,6 +48,7 @@ def train(job: Job) -> Outcome:
         if step < job.total_steps:
             return Outcome("stopped", step)
         dtype = jnp.float32 if precise else jnp.bfloat16
+        sweep(job.folder)
         jax_folder.write_folder(job.folder / "model", model, content, job.special, job.tokenizer, dtype)
         return Outcome("completed", step)
 
