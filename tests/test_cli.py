@@ -160,6 +160,8 @@ def test_the_plan_trains_and_keeps_nothing(shell: Shell) -> None:
     assert found["plan"]["steps"] == round(2 * rows["trained"] / 16)
     assert found["config"]["batch_size"] == 16
     assert found["plan"]["memory_bytes"]["parameters"] == found["plan"]["parameters"] * 4
+    half = shell.json("train", "--dataset", "sums-v1", "--plan", "--set", "precision=bfloat16")
+    assert half["plan"]["memory_bytes"]["optimizer"] == found["plan"]["parameters"] * 8  # float32 all the same
     assert sorted((shell.folder / "home").rglob("*")) == before
 
 

@@ -96,7 +96,9 @@ class TrainingConfig(_Section):
     beta2: Share = Field(0.99, description="AdamW")
     epsilon: Positive = Field(1e-8, description="AdamW")
     clip_norm: Positive | None = Field(1.0, description="largest global norm of the gradient; null: none")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of parameters and computation")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the computation and of model/; parameters and optimizer are trained in float32"
+    )
 
     eval_every_steps: int = Field(100, ge=1, description="steps between two evaluation losses")
     checkpoint_every_steps: int = Field(200, ge=1, description="steps between two checkpoints")

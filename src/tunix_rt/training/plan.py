@@ -12,7 +12,7 @@ from tunix_rt.base.errors import DiskFull
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.ledger import Ledger
 
-BYTES = {"float32": 4, "bfloat16": 2}
+PARAMETER_BYTES = 4  # parameters, gradients and optimizer stay float32 whatever the computation is in
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Plan:
         vocabulary: V.
         parameters: how many are trained.
         tokens_per_step: tokens of a step, padding included.
-        memory_bytes: what is held throughout (parameters, gradients, optimizer) and the logits of one micro-batch
-            with the two copies that their loss makes; activations come on top.
+        memory_bytes: what is held throughout (parameters, gradients, optimizer) and at most the logits of one
+            micro-batch with the two copies that their loss makes; activations come on top.
         disk_bytes: the checkpoints that are kept, one being written, and the result.
         device: where it runs.
     """
@@ -55,10 +55,10 @@ def plan(
     config: TrainingConfig, train: Ledger, evaluation_rows: int, vocabulary: int, parameters: int, device: str
 ) -> Plan:
     """Work the figures out; nothing is allocated."""
-    rows, size = len(train.lengths), BYTES[config.precision]
+    rows = len(train.lengths)
     steps = config.total_steps(rows)
     micro_tokens = config.batch_size * train.width
-    weights = parameters * size
+    weights = parameters * PARAMETER_BYTES
     return Plan(
         steps=steps,
         epochs=round(steps * config.batch_size * config.accumulation / rows, 3),
