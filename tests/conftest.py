@@ -11,6 +11,7 @@ import pytest
 from tests.postgres import Postgres
 from tunix_rt import migrations
 from tunix_rt.app import create_app
+from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
 
 os.environ.pop("TUNIX_RT_URL", None)
@@ -25,7 +26,7 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     try:
         server.start()
-        _admin(server, "CREATE DATABASE template")
+        admin(server, "CREATE DATABASE template")
         migrations.upgrade(server.url("template"))
         yield server
     finally:
@@ -40,7 +41,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _admin(server: Postgres, statement: str) -> None:
+def admin(server: Postgres, statement: str) -> None:
+    """Run a statement on the server itself, outside a transaction."""
     with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(statement.encode())
 
@@ -56,15 +58,23 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     server: Postgres = request.getfixturevalue("postgres")
     name = f"test_{os.urandom(6).hex()}"
-    _admin(server, f"CREATE DATABASE {name} TEMPLATE template")
+    admin(server, f"CREATE DATABASE {name} TEMPLATE template")
     yield server.url(name)
-    _admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Settings on a fresh database and home."""
     return Settings(home=tmp_path / "home", database_url=database_url)
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """A process's connections to the fresh database; the application has its own."""
+    found = Database(settings.sqlalchemy_url)
+    yield found
+    await found.close()
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.conftest import admin
+from tests.postgres import Postgres
 from tunix_rt import migrations
 from tunix_rt.app import create_app
 from tunix_rt.base.errors import Conflict, Unavailable
@@ -130,18 +132,28 @@ def test_a_database_of_a_newer_release_is_left_alone(database_url: str) -> None:
         migrations.upgrade(database_url)
 
 
-async def test_a_new_home_gets_its_database_and_a_bare_server_does_not(
-    tmp_path: Path, request: pytest.FixtureRequest
+async def test_a_new_home_and_an_empty_server_get_their_database_and_a_strangers_does_not(
+    tmp_path: Path, postgres: Postgres
 ) -> None:
     app = create_app(Settings(home=tmp_path / "new", database_url=""))
     async with app.router.lifespan_context(app):
         assert (tmp_path / "new" / "tunix-rt.db").exists()
-    server = request.getfixturevalue("postgres")
-    app = create_app(Settings(home=tmp_path, database_url=server.url("postgres")))
-    with pytest.raises(Unavailable) as caught:
-        async with app.router.lifespan_context(app):
-            pass
-    assert caught.value.hint == "Run: tunix-rt db upgrade"
+    for name in ("empty", "strangers", "older"):
+        admin(postgres, f"CREATE DATABASE {name}_house")
+    app = create_app(Settings(home=tmp_path, database_url=postgres.url("empty_house")))
+    async with app.router.lifespan_context(app):
+        assert migrations.current(postgres.url("empty_house")) == migrations.head()
+    with migrations.sync_engine(postgres.url("strangers_house")).begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE theirs (number int)")
+    migrations.upgrade(postgres.url("older_house"), "0003")
+    for name in ("strangers", "older"):
+        app = create_app(Settings(home=tmp_path, database_url=postgres.url(f"{name}_house")))
+        with pytest.raises(Unavailable) as caught:
+            async with app.router.lifespan_context(app):
+                pass
+        assert "tunix-rt db upgrade" in (caught.value.hint or "")
+    assert migrations.tables(postgres.url("strangers_house")) == ["theirs"]
+    assert migrations.current(postgres.url("older_house")) == "0003"
 
 
 async def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path: Path) -> None:

@@ -5,42 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from pydantic import BaseModel
 
-from tunix_rt import __version__, migrations
+from tunix_rt import __version__, migrations, monitor, worker
 from tunix_rt.base import http
-from tunix_rt.base.db import DATABASE_DOWN, Database, explain
-from tunix_rt.base.errors import Unavailable
+from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
+from tunix_rt.base.together import Together
 from tunix_rt.datasets.routes import router as datasets
 from tunix_rt.evaluation.routes import router as evaluation
+from tunix_rt.jobs import loop
+from tunix_rt.runs.routes import DRY_RUNS
+from tunix_rt.runs.routes import router as runs
+from tunix_rt.runs.tail import Hub
 from tunix_rt.traces.routes import router as traces
-
-
-class Health(BaseModel):
-    """Liveness: the process answers."""
-
-    status: str
-    version: str
-
-
-async def _prepare(settings: Settings, database: Database) -> None:
-    """Bring the embedded database up to date; a PostgreSQL server's is migrated on purpose only."""
-    url = settings.sqlalchemy_url
-    if database.is_sqlite:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        found = await asyncio.to_thread(migrations.current, url)
-        if found == migrations.head():
-            return
-        if not database.is_sqlite:
-            raise Unavailable(
-                f"The database is at version {found or 'none'}; this release needs {migrations.head()}.",
-                hint="Run: tunix-rt db upgrade",
-            )
-        await asyncio.to_thread(migrations.upgrade, url)
-    except DATABASE_DOWN as error:
-        raise explain(error) from error
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -53,22 +30,34 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = database = Database(settings.sqlalchemy_url)
+        app.state.handlers = handlers = worker.handlers(database, settings)
+        app.state.hub = hub = Hub(database, settings.home)
+        app.state.lists = Together[bytes]()
+        app.state.dry_runs = asyncio.Semaphore(DRY_RUNS)
+        app.state.stopping = asyncio.Event()
+        background: list[asyncio.Task[None]] = []
         try:
-            await _prepare(settings, database)
+            await migrations.prepare(settings, database)
+            background += [
+                asyncio.create_task(hub.run()),
+                asyncio.create_task(loop.keep_reaping(database, handlers, settings.lease_seconds)),
+                asyncio.create_task(monitor.hand_in(database)),
+            ]
             yield
         finally:
+            hub.close()
+            app.state.stopping.set()
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await database.close()
 
     app = FastAPI(title="Tunix RT", version=__version__, lifespan=life)
     app.state.settings = settings
+    app.state.requests = monitor.Requests()
     app.router.route_class = http.StrictRoute
-    http.install(app)
-
-    @app.get("/api/health")
-    async def health() -> Health:
-        return Health(status="healthy", version=__version__)
-
-    for router in (traces, datasets, evaluation):
+    http.install(app, app.state.requests.seen)
+    for router in (monitor.router, traces, datasets, runs, evaluation):
         app.include_router(router)
     return app
 

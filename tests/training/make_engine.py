@@ -118,7 +118,7 @@ def train(folder: Path, **changes: Any) -> tuple[Outcome, Events]:
 
 def stop_after(steps: int) -> Callable[[], bool]:
     """Wish to stop as soon as `steps` steps have been fed."""
-    asked = iter(range(steps))
+    asked = iter(range(steps + 1))  # asked once before the model is made, then before each step
     return lambda: next(asked, None) is None
 
 

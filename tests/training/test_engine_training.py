@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.training.make_engine import VOCABULARY, CountingRows, Events, config, stop_after, train
+from tests.training.make_engine import VOCABULARY, CountingRows, Events, config, job, stop_after, train
 from tunix_rt.base.errors import BadInput, Conflict, DiskFull, Failed
 from tunix_rt.training.engines import jax_checkpoint as checkpoints
 from tunix_rt.training.engines import load, tensor_files
@@ -111,6 +111,26 @@ def test_a_resumed_training_ends_bit_for_bit_as_the_undisturbed_one(
     ).read_bytes()
 
 
+def test_a_wish_to_stop_before_the_first_step_trains_and_saves_nothing(tmp_path: Path) -> None:
+    for asked, wish in enumerate((lambda: True, stop_after(0))):  # before the model is made, and after
+        outcome, events = train(tmp_path / str(asked), stopping=wish)
+        assert (outcome.reason, outcome.step, events.all) == ("stopped", 0, [])
+        assert not (tmp_path / str(asked) / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("one_cpu", "error"), [(True, MemoryError), (False, Failed)])
+def test_memory_that_runs_out_is_told_as_the_machines_or_the_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_cpu: bool, error: type[Exception]
+) -> None:
+    def runs_out(_: Any) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 17179869184 bytes.")
+
+    monkeypatch.setattr("tunix_rt.training.engines.jax_training.train", runs_out)
+    monkeypatch.setattr("tunix_rt.training.engines.jax_devices.is_one_cpu", lambda: one_cpu)
+    with pytest.raises(error, match="17179869184"):
+        train(tmp_path)
+
+
 def test_resuming_a_finished_training_writes_the_model_again(undisturbed: tuple[Path, Events, CountingRows]) -> None:
     folder, _, _ = undisturbed
     before = (folder / "model" / "model.safetensors").read_bytes()
@@ -191,8 +211,10 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_step(tmp_pat
             batch = super().training(step, micro)
             return dataclasses.replace(batch, weight=float("nan")) if step == 6 else batch
 
+    events = Events()
     with pytest.raises(Failed, match=r"^Step 6: the loss is nan"):
-        train(tmp_path, batches=Broken())
+        load("tunix").train(job(tmp_path, batches=Broken(), emit=events))
+    assert math.isnan(events.losses()[6])
     assert not (tmp_path / "model").exists()
     assert [path.name for path in checkpoints.listed(tmp_path)] == ["step-00000004"]
 
@@ -216,7 +238,7 @@ def test_a_checkpoint_of_another_machine_is_resumed_with_a_warning(
     train(tmp_path, stopping=stop_after(2))
     monkeypatch.setattr("tunix_rt.training.engines.jax_devices.threads", lambda: 99)
     events = train(tmp_path, config=config(steps=3), resume_from=checkpoints.listed(tmp_path)[-1])[1]
-    assert events.of("warning")[0]["now"]["threads"] == 99
+    assert events.of("warning")[0]["changed"]["threads"][1] == 99
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "checkpoint.json"])

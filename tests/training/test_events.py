@@ -1,11 +1,12 @@
 """events.jsonl: whole lines, whatever happened to the process before."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from tunix_rt.base.errors import DiskFull
-from tunix_rt.training.events import EventLog, read, steps
+from tunix_rt.training.events import EventLog, number, read, steps
 
 
 def test_events_are_read_back_in_order(tmp_path: Path) -> None:
@@ -39,3 +40,15 @@ def test_a_full_disk_says_so() -> None:
     log = EventLog(Path("/dev/full"))
     with pytest.raises(DiskFull, match="No space left"):
         log.emit("step", step=1)
+
+
+def test_what_is_not_finite_is_text_and_what_is_none_is_null(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path)
+    log.emit("step", loss=float("nan"), norm=float("inf"), inner={"list": [float("-inf"), 1.5], "none": None})
+    log.close()
+    [event] = read(path)
+    assert (event["loss"], event["norm"]) == ("NaN", "Infinity")
+    assert event["inner"] == {"list": ["-Infinity", 1.5], "none": None}
+    assert (number(event["norm"]), number(1.5)) == (float("inf"), 1.5)
+    assert math.isnan(number(event["loss"]))

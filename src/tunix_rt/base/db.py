@@ -1,15 +1,28 @@
 """One database, SQLite or PostgreSQL: sessions that read, sessions that write, and time in UTC both ways."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import uuid_utils.compat
-from sqlalchemy import JSON, BigInteger, Connection, DateTime, Integer, MetaData, event
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Integer,
+    Interval,
+    MetaData,
+    event,
+    func,
+    literal,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
@@ -17,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from tunix_rt.base.durations import Durations
 from tunix_rt.base.errors import BadInput, DiskFull, MissingExtra, Problem, Unavailable
 
 Json = JSON().with_variant(JSONB(), "postgresql")
@@ -62,6 +76,18 @@ def new_id() -> uuid.UUID:
 def now() -> datetime:
     """The present, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def is_sqlite(session: AsyncSession) -> bool:
+    """Whether this session speaks to SQLite."""
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def moment(session: AsyncSession, seconds: float = 0.0) -> ColumnElement[datetime]:
+    """The present plus `seconds` by the database's clock, the one clock that all machines share."""
+    if is_sqlite(session):
+        return literal(now() + timedelta(seconds=seconds), Utc)
+    return func.statement_timestamp(type_=Utc) + literal(timedelta(seconds=seconds), Interval)
 
 
 def prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
@@ -135,6 +161,7 @@ class Database:
                 hint="Install it: pip install 'tunix-rt[postgres]'.",
             ) from None
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.write_durations = Durations()
         self._writing = self.engine.execution_options(writes=True)
         self._write_lock = asyncio.Lock()
         if self.is_sqlite:
@@ -148,14 +175,20 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
-        """A session that commits once, when the block ends, and stores nothing if the block raises."""
+    async def write(self, operation: str = "request") -> AsyncIterator[AsyncSession]:
+        """A session that commits once, when the block ends, and stores nothing if the block raises.
+
+        Args:
+            operation: under which name the transaction's duration is counted.
+        """
+        started = time.perf_counter()
         async with AsyncExitStack() as stack:
             if self.is_sqlite:  # writers queue here rather than in SQLite, which lets them starve
                 await stack.enter_async_context(self._write_lock)
             session = await stack.enter_async_context(AsyncSession(self._writing, expire_on_commit=False))
             yield session
             await session.commit()
+        self.write_durations.add(operation, time.perf_counter() - started)
 
     async def close(self) -> None:
         """Close every connection."""

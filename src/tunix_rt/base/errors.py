@@ -73,6 +73,12 @@ class TooLarge(Problem):
     code, title, status = "too_large", "Too large", 413
 
 
+class NoSuchRange(Problem):
+    """A part of a file was asked for that lies beyond its end."""
+
+    code, title, status = "no_such_range", "Range not satisfiable", 416
+
+
 class MissingExtra(Problem):
     """An optional part is not installed; never replaced by something else."""
 

@@ -6,6 +6,7 @@ Errors have one shape, RFC 9457 problem details, from a 404 to a 500; a 500 says
 import base64
 import binascii
 import logging
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
@@ -15,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -22,13 +24,15 @@ from sqlalchemy import ColumnElement, and_, or_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunix_rt.base import jsontext
+from tunix_rt.base import log as logs
 from tunix_rt.base.db import Database, explain
-from tunix_rt.base.errors import BadInput, Fault, NotFound, Problem, TooLarge, cut, nearest
+from tunix_rt.base.errors import BadInput, Fault, NoSuchRange, NotFound, Problem, TooLarge, cut, nearest
 from tunix_rt.base.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -156,6 +160,38 @@ async def uploaded(request: Request) -> AsyncIterator[bytes]:
             raise BadInput("The form holds no file.", hint="Send the file as a form field, or as the body itself.")
         while chunk := await files[0].read(2**18):
             yield chunk
+
+
+class Download(FileResponse):
+    """A file, whole or in ranges, as it was when it was looked at: what is appended meanwhile is left out."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `FileResponse`; a range that cannot be given is an error of our shape."""
+        left = 0
+        asked = cut(Headers(scope=scope).get("range", ""), 60)
+
+        async def bounded(message: Message) -> None:
+            nonlocal left
+            if message["type"] == "http.response.start":
+                if message["status"] == 416:
+                    raise NoSuchRange(
+                        f"The range {asked!r} lies beyond the end of the file.",
+                        hint="Its size stands in the list that it is from.",
+                    )
+                if message["status"] == 400:
+                    raise BadInput(
+                        f"The range {asked!r} is none.",
+                        hint="Write it as Range: bytes=0-1023.",
+                        faults=[Fault("Range", "not a range of bytes")],
+                    )
+                left = int(Headers(raw=message["headers"])["content-length"])
+            elif message["type"] == "http.response.body":
+                body = message.get("body", b"")[:left]
+                left -= len(body)
+                message = {**message, "body": body}
+            await send(message)
+
+        await super().__call__(scope, receive, bounded)
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------
@@ -328,62 +364,67 @@ async def _on_database(request: Request, error: DBAPIError) -> Response:
 
 
 class RequestContext:
-    """Gives each request an id, and answers what nothing else could: a 500 that says nothing of the inside."""
+    """Gives each request an id, which its log lines bear, and answers what nothing else could: a 500 that says nothing
+    of the inside."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, seen: Callable[[str, str, int, float], None]) -> None:
         self.app = app
+        self.seen = seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         scope["request_id"] = str(uuid.uuid4())
-        started = False
+        began, status = time.perf_counter(), 0
+
+        def told() -> None:
+            # The route's template, never the path: a path has ids in it, and there is no end of them.
+            self.seen(scope["method"], getattr(scope.get("route"), "path", "none"), status, time.perf_counter() - began)
 
         async def watch(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", scope["request_id"].encode())]
+                if (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]:
+                    told()  # how long somebody watches is not how long it took
+                    status = -status
             await send(message)
 
-        try:
-            await self.app(scope, receive, watch)
-        except ClientDisconnect:
-            log.info("client gone", extra={"request_id": scope["request_id"], "path": scope["path"]})
-        except Exception:
-            log.exception("request failed", extra={"request_id": scope["request_id"], "path": scope["path"]})
-            if started:  # the answer cannot be taken back: break it off, so that nobody takes it for whole
-                raise
-            problem = Problem(
-                "Something failed inside the server; nothing was stored by this request.",
-                hint="The server's log holds the cause under this request_id.",
-            )
-            problem.title, problem.code = "Internal error", "internal"
-            await _answer(Request(scope), problem)(scope, receive, watch)
+        with logs.bind(request_id=scope["request_id"]):
+            try:
+                await self.app(scope, receive, watch)
+            except ClientDisconnect:
+                log.info("client gone", extra={"path": scope["path"]})
+            except Exception:
+                log.exception("request failed", extra={"path": scope["path"]})
+                if status:  # the answer cannot be taken back: break it off, so that nobody takes it for whole
+                    raise
+                problem = Problem(
+                    "Something failed inside the server; nothing was stored by this request.",
+                    hint="The server's log holds the cause under this request_id.",
+                )
+                problem.title, problem.code = "Internal error", "internal"
+                await _answer(Request(scope), problem)(scope, receive, watch)
+            finally:
+                if status > 0:
+                    told()
 
 
-def install(app: FastAPI) -> None:
-    """Give an application our errors and request ids."""
+def install(app: FastAPI, seen: Callable[[str, str, int, float], None]) -> None:
+    """Give an application our errors and request ids.
+
+    Args:
+        app: the application.
+        seen: told of each answer: method, route, status, seconds.
+    """
     app.add_exception_handler(Problem, _on_problem)  # type: ignore[arg-type]  # handlers take the class they are given for
     app.add_exception_handler(RequestValidationError, _on_validation)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _on_http)  # type: ignore[arg-type]
     app.add_exception_handler(DBAPIError, _on_database)  # type: ignore[arg-type]
-    app.add_middleware(RequestContext)
-
-
-def parse_id(text: str, what: str) -> uuid.UUID:
-    """Read an id from a path.
-
-    Raises:
-        BadInput: it is no UUID.
-    """
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise BadInput(
-            f"{cut(text, 60)!r} is not the id of a {what}.", hint=f"An id looks like {uuid.UUID(int=0)}."
-        ) from None
+    app.add_middleware(RequestContext, seen=seen)
 
 
 def missing(what: str, name: object) -> NotFound:

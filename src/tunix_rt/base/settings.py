@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,9 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in `home`")
     body_limit_bytes: int = Field(default=2**20, description="largest request body")
     upload_limit_bytes: int | None = Field(default=64 * 2**20, description="largest upload; none in process")
+    lease_seconds: float = Field(default=15.0, gt=0, description="a worker that is silent for so long has lost its job")
+    cancel_grace_seconds: float = Field(default=30.0, ge=0, description="from SIGTERM to SIGKILL of a training")
+    log_format: Literal["text", "json"] = Field(default="text", description="of the server's and the workers' logs")
 
     @property
     def sqlalchemy_url(self) -> str:

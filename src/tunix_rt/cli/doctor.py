@@ -14,17 +14,18 @@ from tunix_rt import __version__, migrations
 from tunix_rt.base.db import DATABASE_DOWN, explain
 from tunix_rt.base.errors import Problem
 from tunix_rt.base.settings import Settings
-from tunix_rt.cli import show
-from tunix_rt.training import engines
-from tunix_rt.training.folder import packages
+from tunix_rt.cli import door, show
+from tunix_rt.training import probe
+from tunix_rt.training.provenance import packages
 
 EXTRAS = {"tunix": "tunix", "torch": "torch", "ray": "ray", "postgres": "psycopg"}
 
 
 @click.command()
 @show.json_option
-def doctor(as_json: bool) -> None:
-    """Show versions, devices, database, disk and extras; secrets are left out."""
+@click.pass_obj
+def doctor(obj: dict[str, Any], as_json: bool) -> None:
+    """Show versions, devices, database, disk, workers and extras; secrets are left out."""
     settings = Settings()
     folder = settings.home
     while not folder.exists():
@@ -38,7 +39,9 @@ def doctor(as_json: bool) -> None:
         "disk free": f"{shutil.disk_usage(folder).free / 2**30:,.1f} GiB",
         "database": make_url(settings.sqlalchemy_url).render_as_string(hide_password=True),
         "database version": _database(settings),
-        "devices": _devices(),
+        "server": obj["url"] or "none: commands work on the database of this machine",
+        **_system(obj["url"], settings),
+        "engines": {name: _engine(known) for name, known in probe.ask().items()},
         "extras": {name: importlib.util.find_spec(module) is not None for name, module in EXTRAS.items()},
         "packages": packages(),
     }
@@ -50,20 +53,59 @@ def doctor(as_json: bool) -> None:
             value = ", ".join(
                 f"{key} {'yes' if is_there is True else is_there or 'no'}" for key, is_there in value.items()
             )
-        click.echo(f"{name:<17}{value}")
+        click.echo(f"{name:<17}{show.printable(str(value))}")
 
 
 def _database(settings: Settings) -> str:
     try:
-        if not settings.database_url and not (settings.home / "tunix-rt.db").exists():
+        if not _exists(settings):
             return "not made yet"
         return f"{migrations.current(settings.sqlalchemy_url)} (this release needs {migrations.head()})"
     except DATABASE_DOWN as error:
         return explain(error).detail
 
 
-def _devices() -> str:
+def _exists(settings: Settings) -> bool:
+    return bool(settings.database_url) or (settings.home / "tunix-rt.db").exists()
+
+
+def _system(url: str | None, settings: Settings) -> dict[str, Any]:
+    """What the API says of itself: readiness, workers, queue; of this machine's database only where there is one."""
+    if url is None and not _exists(settings):
+        return {"workers": "none", "runs": "none"}
+
+    async def ask() -> dict[str, Any]:
+        async with door.client(url) as api:
+            ready = (await api.get("/api/ready")).json()
+            workers = await door.call(api, "GET", "/api/workers")
+            waiting = await door.call(api, "GET", "/api/tunix/runs", params={"status": ["pending"], "limit": 200})
+            running = await door.call(
+                api, "GET", "/api/tunix/runs", params={"status": ["running", "cancel_requested"], "limit": 200}
+            )
+        alive = [_worker(one) for one in workers["data"] if one["alive"]]
+        failed = [f"{name}: {check['detail']}" for name, check in ready["checks"].items() if not check["ok"]]
+        return {
+            "ready": "; ".join([ready["status"], *failed]),
+            "workers": ", ".join(alive) or "none is running: start one with `tunix-rt worker` or `tunix-rt serve`",
+            "runs": f"{_count(waiting)} waiting, {_count(running)} running",
+        }
+
     try:
-        return ", ".join(engines.load("tunix").devices("auto"))
+        return door.run(ask())
     except Problem as problem:
-        return f"{problem.detail} {problem.hint or ''}".strip()
+        return {"ready": f"{problem.detail} {problem.hint or ''}".strip()}
+
+
+def _count(page: Any) -> str:
+    return f"{len(page['data'])}{'+' if page['pagination']['next_cursor'] else ''}"
+
+
+def _worker(one: dict[str, Any]) -> str:
+    doing = f"does run {one['current_run'][:13]}" if one["current_run"] else "idle"
+    return f"{one['name']} ({doing}{', draining' if one['draining'] else ''})"
+
+
+def _engine(known: dict[str, Any]) -> str:
+    if not known["available"]:
+        return f"not available: {known['reason']}"
+    return f"{known['version']} on {', '.join(known['devices'])}"

@@ -7,7 +7,7 @@ and without a server.
 import asyncio
 import contextlib
 import urllib.parse
-from collections.abc import AsyncIterator, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Coroutine, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -174,13 +174,20 @@ async def stream(api: httpx.AsyncClient, path: str, **request: Any) -> AsyncIter
         yield answer.aiter_bytes()
 
 
-async def every(api: httpx.AsyncClient, path: str, limit: int | None, params: dict[str, Any]) -> AsyncIterator[Any]:
-    """Walk a list, page by page, up to `limit` rows (None: all)."""
+async def every(
+    api: httpx.AsyncClient, path: str, limit: int | None, params: dict[str, Any], literal: Sequence[str] = ()
+) -> AsyncIterator[Any]:
+    """Walk a list, page by page, up to `limit` rows (None: all).
+
+    Args:
+        params: of the query.
+        literal: more of the query, quoted already, for what is no `name=value`.
+    """
     cursor: str | None = None
     while limit is None or limit > 0:
         size = 200 if limit is None else min(limit, 200)
         query = {**params, "limit": size} | ({"cursor": cursor} if cursor else {})
-        body = await call(api, "GET", path, params=query)
+        body = await call(api, "GET", f"{path}?{'&'.join([str(httpx.QueryParams(query)), *literal])}")
         for row in body["data"]:
             yield row
         limit = None if limit is None else limit - len(body["data"])

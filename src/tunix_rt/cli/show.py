@@ -1,13 +1,15 @@
 """How results look: JSON for machines, tables for people, talk on stderr."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tunix_rt.base import jsontext
 
@@ -29,6 +31,24 @@ def printable(text: str) -> str:
     )
 
 
+def colours(stream: TextIO) -> bool:
+    """Whether colours are wanted on `stream`: on a terminal, unless NO_COLOR is set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def seconds(value: float | None) -> str:
+    """A duration as a person says it, to two units; `-` where it is unknown."""
+    if value is None:
+        return "-"
+    if value < 60:
+        return f"{value:.1f} s"
+    whole = round(value)
+    for size, unit, smaller, name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller} {name}"
+    return f"{whole} s"
+
+
 def say(text: str) -> None:
     """Talk to the person: progress, warnings, the next step; on stderr."""
     click.echo(text, err=True)
@@ -46,7 +66,7 @@ def table(
 
     Args:
         columns: headings.
-        rows: cells, shown as text.
+        rows: cells, shown as text; a `Text` of rich keeps its style on a terminal.
         right: headings whose cells are figures.
         always_drawn: drawn for a person elsewhere too, where nobody would take it apart.
     """
@@ -58,7 +78,7 @@ def table(
     for column in columns:
         drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(printable(str(cell)).replace("[", "\\[") for cell in row))
+        drawn.add_row(*(cell if isinstance(cell, Text) else printable(str(cell)).replace("[", "\\[") for cell in row))
     console().print(drawn)
 
 

@@ -16,7 +16,7 @@ from tunix_rt.base.errors import BadInput, WrongUsage
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import door, show
 from tunix_rt.cli.datasets import lines
-from tunix_rt.training import child, config, folder
+from tunix_rt.training import child, config, folder, story
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.folder import RunFolder
 
@@ -163,8 +163,9 @@ class _Watch:
         path = self.folder.path
         if outcome.reason == "stopped":
             show.say(
-                f"Stopped at step {outcome.step} of {self.total}; everything is in its checkpoint. Go on with:\n"
-                f"  tunix-rt train --resume --output {path}"
+                f"Stopped at step {outcome.step} of {self.total}"
+                + ("; everything is in its checkpoint. Go on with:\n" if outcome.step else ". Start it with:\n")
+                + f"  tunix-rt train --resume --output {path}"
             )
         result = {
             "run_dir": str(path),
@@ -188,35 +189,34 @@ class _Watch:
         getattr(self, f"_on_{event}", lambda _: None)(fields)
 
     def _on_plan(self, fields: dict[str, Any]) -> None:
-        rows, self.total = fields["ledger"]["train"]["rows"], fields["steps"]
-        left_out = sum(rows["rejected"].values())
-        show.say(
-            f"{fields['parameters']:,} parameters on {fields['device']}; {rows['trained']:,} rows"
-            + (f" ({left_out} left out, {rows['truncated']} truncated)" if left_out or rows["truncated"] else "")
-            + f", {self.total:,} steps of {fields['tokens_per_step']:,} tokens; run folder {self.folder.path}"
-        )
+        self.total = fields["steps"]
+        show.say(f"{story.line('plan', fields)}\nRun folder: {self.folder.path}")
         if fields["resumed_from"]:
             self.first = int(fields["resumed_from"].removeprefix("step-"))
-            show.say(f"Going on from step {self.first}.")
         self.task = self.bar.add_task("compiling", total=self.total, completed=self.first, note="")
 
     def _on_step(self, fields: dict[str, Any]) -> None:
         self.last = fields
-        note = f"loss {fields['loss']:.4f}  {fields['tokens_per_second']:,.0f} tokens/s"
         if self.task is not None:
+            note = story.figures(fields)
             self.bar.update(self.task, completed=fields["step"], description="training", note=note)
         now = time.monotonic()
         if not sys.stderr.isatty() and (now - self.said > PLAIN_EVERY_SECONDS or fields["step"] == self.total):
             self.said = now
             rate = (now - self.began) / max(1, fields["step"] - self.first)
             left = math.ceil((self.total - fields["step"]) * rate)
-            show.say(f"step {fields['step']}/{self.total}  {note}  {left} s left")
+            show.say(f"{story.line('step', fields, self.total)}  {left} s left")
 
     def _on_eval(self, fields: dict[str, Any]) -> None:
         self.evaluation = fields
-        self.bar.print(
-            f"step {fields['step']}: evaluation loss {fields['loss']:.4f}"
-        ) if sys.stderr.isatty() else show.say(f"step {fields['step']}  evaluation loss {fields['loss']:.4f}")
+        self._say("eval", fields)
 
     def _on_warning(self, fields: dict[str, Any]) -> None:
-        show.say(f"Warning: {fields.get('detail')} {fields.get('changed', '')}")
+        self._say("warning", fields)
+
+    def _say(self, event: str, fields: dict[str, Any]) -> None:
+        line = story.line(event, fields, self.total) or ""
+        if sys.stderr.isatty():
+            self.bar.print(line, markup=False)
+        else:
+            show.say(line)

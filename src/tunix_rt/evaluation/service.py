@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tunix_rt.base import ids
 from tunix_rt.base.db import now
-from tunix_rt.base.errors import BadInput, Conflict, Fault, cut
-from tunix_rt.base.http import missing
+from tunix_rt.base.errors import BadInput, Fault, cut
 from tunix_rt.evaluation import comparing, files, leaderboard, scorecard
 from tunix_rt.evaluation.eval_sets import insert_all
 from tunix_rt.evaluation.judges import Judge
@@ -97,34 +97,14 @@ async def store(
 
 
 async def find(session: AsyncSession, text: str) -> tuple[Evaluation, EvalSet]:
-    """An evaluation by its id, or any unique beginning of it of 6 or more digits.
-
-    Raises:
-        BadInput: it cannot be an id. NotFound: there is none. Conflict: several begin so.
-    """
-    digits = text.replace("-", "").lower()
-    if not 6 <= len(digits) <= 32 or not set(digits) <= set("0123456789abcdef"):
-        raise BadInput(
-            f"{cut(text, 60)!r} is not the id of an evaluation.",
-            hint="Write an id as `tunix-rt leaderboard` shows it, or its first 6 or more digits.",
-        )
-    low, high = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
+    """An evaluation by its id or a unique prefix of it; see `base.ids.resolve`."""
     query = (
         select(Evaluation, EvalSet)
         .join(EvalSet, EvalSet.number == Evaluation.eval_set_number)
-        .where(Evaluation.id.between(low, high))
-        .order_by(Evaluation.number.desc())
-        .limit(4)
+        .where(Evaluation.id == await ids.resolve(session, Evaluation.id, text, "evaluation"))
     )
-    found = (await session.execute(query)).all()
-    if not found:
-        raise missing("evaluation", text)
-    if len(found) > 1:
-        raise Conflict(
-            f"Several evaluations begin with {cut(text, 60)!r}: {', '.join(str(row[0].id) for row in found)}.",
-            hint="Write more of the id.",
-        )
-    return found[0][0], found[0][1]
+    evaluation, eval_set = (await session.execute(query)).one()
+    return evaluation, eval_set
 
 
 def board_of(evaluation: Evaluation, eval_set: EvalSet) -> Board:

@@ -1,5 +1,6 @@
 """The database's versions: Alembic, driven from Python, the same way on SQLite and PostgreSQL."""
 
+import asyncio
 from pathlib import Path
 
 from alembic import command
@@ -10,10 +11,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, inspect, make_url
 from sqlalchemy.pool import NullPool
 
-from tunix_rt.base.db import Base, begin_sqlite, prepare_sqlite
-from tunix_rt.base.errors import Conflict
+from tunix_rt.base.db import DATABASE_DOWN, Base, Database, begin_sqlite, explain, prepare_sqlite
+from tunix_rt.base.errors import Conflict, Unavailable
+from tunix_rt.base.settings import Settings
 from tunix_rt.datasets import models as _datasets  # noqa: F401  # their tables belong to Base.metadata
 from tunix_rt.evaluation import models as _evaluation  # noqa: F401
+from tunix_rt.jobs import models as _jobs  # noqa: F401
+from tunix_rt.runs import models as _runs  # noqa: F401
 from tunix_rt.traces import models as _traces  # noqa: F401
 
 _BY_HAND = ("traces_fts", "ix_traces_fulltext")
@@ -87,3 +91,28 @@ def drift(url: str) -> list[str]:
 def tables(url: str) -> list[str]:
     """Names of the tables that exist."""
     return inspect(sync_engine(url)).get_table_names()
+
+
+async def prepare(settings: Settings, database: Database) -> None:
+    """Bring a database to this release's version where that can lose nothing: the embedded one, or one that is empty.
+
+    Raises:
+        Unavailable: a server's database that holds something is at another version; it is migrated on purpose only.
+    """
+    url = settings.sqlalchemy_url
+    if database.is_sqlite:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        found = await asyncio.to_thread(current, url)
+        if found == head():
+            return
+        empty = found is None and not await asyncio.to_thread(tables, url)
+        if not database.is_sqlite and not empty:
+            what = f"at version {found}" if found else "none of ours, but holds tables"
+            raise Unavailable(
+                f"The database is {what}; this release needs {head()}.",
+                hint="Is it the right one? Then make a backup and run: tunix-rt db upgrade",
+            )
+        await asyncio.to_thread(upgrade, url)
+    except DATABASE_DOWN as error:
+        raise explain(error) from error

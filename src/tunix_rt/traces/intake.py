@@ -9,13 +9,12 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tunix_rt.base.db import Base, new_id, now
+from tunix_rt.base.db import Base, is_sqlite, new_id, now
 from tunix_rt.base.errors import BadInput
 from tunix_rt.traces.digest import digest, normal
 from tunix_rt.traces.format import TraceIn
 from tunix_rt.traces.models import Trace
 from tunix_rt.traces.schemas import BatchCreated, Created
-from tunix_rt.traces.service import is_sqlite
 
 TABLE = Base.metadata.tables[Trace.__tablename__]
 

@@ -2,7 +2,6 @@
 
 import re
 import string
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,10 @@ from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tunix_rt.base.db import now
+from tunix_rt.base import ids
+from tunix_rt.base.db import is_sqlite, now
 from tunix_rt.base.errors import BadInput, Conflict, cut, nearest
-from tunix_rt.base.http import Page, Paging, missing
+from tunix_rt.base.http import Page, Paging
 from tunix_rt.traces.models import Trace, TraceScore
 from tunix_rt.traces.schemas import Score, Scored, StepOut, TraceFilters, TraceOut, TraceRow
 
@@ -45,11 +45,6 @@ def conditions(filters: TraceFilters, session: AsyncSession) -> list[ColumnEleme
     if filters.created_before is not None:
         found.append(Trace.created_at < filters.created_before)
     return found
-
-
-def is_sqlite(session: AsyncSession) -> bool:
-    """Whether this session speaks to SQLite."""
-    return session.get_bind().dialect.name == "sqlite"
 
 
 def _words(q: str, sqlite: bool) -> ColumnElement[bool]:
@@ -126,30 +121,10 @@ async def find(
 
 
 async def resolve(session: AsyncSession, name: str) -> Trace:
-    """Find a trace by its id, or by a prefix of 6 or more of the id's hexadecimal digits.
-
-    Raises:
-        BadInput: it is neither.
-        NotFound: no trace has it.
-        Conflict: several traces begin with it.
-    """
-    digits = name.lower().replace("-", "")
-    if not 6 <= len(digits) <= 32 or not re.fullmatch(r"[0-9a-f]+", digits):
-        raise BadInput(
-            f"{cut(name, 60)!r} is not the id of a trace.",
-            hint="An id is 32 hexadecimal digits; its first 6 or more do where no other trace has them.",
-        )
-    low, high = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
-    found = (await session.scalars(select(Trace).where(Trace.id.between(low, high)).order_by(Trace.id).limit(3))).all()
-    if not found:
-        raise missing("trace", name)
-    if len(found) > 1:
-        raise Conflict(
-            f"Several traces begin with {name!r}: {', '.join(str(trace.id) for trace in found)}"
-            + (", …" if len(found) > 2 else "."),
-            hint="Give more digits.",
-        )
-    return found[0]
+    """Find a trace by its id or a unique prefix of it; see `base.ids.resolve`."""
+    found = await session.scalar(select(Trace).where(Trace.id == await ids.resolve(session, Trace.id, name, "trace")))
+    assert found is not None, "resolved in this session"
+    return found
 
 
 async def get(session: AsyncSession, name: str) -> TraceOut:

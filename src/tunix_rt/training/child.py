@@ -1,21 +1,46 @@
 """A training, from a run directory to its end: the ledger, the plan, the engine, and one `end` event, always."""
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tunix_rt.base.errors import Problem
-from tunix_rt.training import engines
+from tunix_rt.training import engines, signals
 from tunix_rt.training.batches import RowBatches
-from tunix_rt.training.engines import Job, Outcome
-from tunix_rt.training.events import EventLog
-from tunix_rt.training.folder import RunFolder, packages
+from tunix_rt.training.engines import Engine, Job, Outcome
+from tunix_rt.training.folder import RunFolder
 from tunix_rt.training.ledger import Ledger, rows
 from tunix_rt.training.plan import Plan, check_disk, plan
+from tunix_rt.training.provenance import packages
+from tunix_rt.training.record import Told, recorded, saved_step
 from tunix_rt.training.render import Row
 from tunix_rt.training.tokenizer import Folder
+
+SPLITS = {"train": "The training split", "eval": "The evaluation split"}
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The data of a run directory, rendered.
+
+    Attributes:
+        rows: those that are trained, by split (`train`, `eval`).
+        ledgers: what became of each row, by split.
+        tokenizer: the run's.
+    """
+
+    rows: dict[str, list[Row]]
+    ledgers: dict[str, Ledger]
+    tokenizer: Folder
+
+    def refuse(self) -> None:
+        """Stop before anything is trained, if this data must not be.
+
+        Raises:
+            BadInput: rows that cannot be trained, named; no row at all. No evaluation split is fine.
+        """
+        for split, what in SPLITS.items():
+            if split == "train" or self.ledgers[split].total:
+                self.ledgers[split].refuse(what)
 
 
 @dataclass(frozen=True)
@@ -37,34 +62,59 @@ class Prepared:
     tokenizer: Folder
 
 
-def prepare(folder: RunFolder, device: str) -> Prepared:
+def account(folder: RunFolder, stopping: Callable[[], bool] = signals.never) -> Accounts:
+    """Render both splits.
+
+    Raises:
+        BadInput: a tokenizer that does not load.
+        Stopped: while rows were rendered.
+    """
+    config, tokenizer = folder.config, Folder(folder.tokenizer)
+    ledgers = {split: Ledger(config.data, tokenizer.digest) for split in SPLITS}
+    kept: dict[str, list[Row]] = {}
+    for split, ledger in ledgers.items():
+        kept[split] = []
+        for row in rows(folder.traces(split), tokenizer, config.data, ledger):
+            kept[split].append(row)
+            signals.heed(stopping)
+    return Accounts(kept, ledgers, tokenizer)
+
+
+def planned(folder: RunFolder, accounts: Accounts, engine: Engine, devices: list[str]) -> Plan:
+    """Work out what a training of these rows by this engine on these devices takes.
+
+    Raises:
+        BadInput: a model that does not load.
+    """
+    parameters = engine.parameters(folder.config, accounts.tokenizer.size, folder.base)
+    evaluation_rows, vocabulary = len(accounts.rows["eval"]), accounts.tokenizer.size
+    return plan(folder.config, accounts.ledgers["train"], evaluation_rows, vocabulary, parameters, devices[0])
+
+
+def prepare(folder: RunFolder, device: str, stopping: Callable[[], bool] = signals.never) -> Prepared:
     """Account for the data and plan the run; the start of every training, and all of `--plan`.
 
     Args:
         folder: as `folder.create` wrote it.
         device: `auto`, `cpu`, `gpu` or `tpu`.
+        stopping: whether somebody wants us to stop.
 
     Raises:
         BadInput: rows that cannot be trained, named; a device that is not there; a model that does not load.
         DiskFull: the checkpoints will not fit.
+        Stopped: somebody did.
     """
-    config, tokenizer = folder.config, Folder(folder.tokenizer)
-    ledgers = {split: Ledger(config.data, tokenizer.digest) for split in ("train", "eval")}
-    kept = {split: list(rows(folder.traces(split), tokenizer, config.data, ledgers[split])) for split in ledgers}
-    ledgers["train"].refuse("The training split")
-    if ledgers["eval"].total:
-        ledgers["eval"].refuse("The evaluation split")
-    engine = engines.load(config.engine)
-    found = engine.devices(device)
-    parameters = engine.parameters(config, tokenizer.size, folder.base)
-    planned = plan(config, ledgers["train"], len(kept["eval"]), tokenizer.size, parameters, found[0])
-    check_disk(planned, folder.path)
-    return Prepared(kept["train"], kept["eval"], ledgers, planned, tokenizer)
+    accounts = account(folder, stopping)
+    accounts.refuse()
+    engine = engines.load(folder.config.engine)
+    signals.heed(stopping)
+    plan = planned(folder, accounts, engine, engine.devices(device))
+    check_disk(plan, folder.path)
+    signals.heed(stopping)
+    return Prepared(accounts.rows["train"], accounts.rows["eval"], accounts.ledgers, plan, accounts.tokenizer)
 
 
-def run(
-    folder: RunFolder, prepared: Prepared, resume: bool, told: Callable[[str, dict[str, Any]], None] | None = None
-) -> Outcome:
+def run(folder: RunFolder, prepared: Prepared, resume: bool, told: Told | None = None) -> Outcome:
     """Train a run directory to its end, or to a stop by SIGINT or SIGTERM.
 
     Args:
@@ -76,77 +126,69 @@ def run(
     Raises:
         Problem: whatever ended the training; the `end` event names it too.
     """
-    log = EventLog(folder.events)
 
-    def emit(event: str, **fields: Any) -> None:
-        log.emit(event, **fields)
-        if told:
-            told(event, fields)
+    def work(emit: Callable[..., None]) -> dict[str, Any]:
+        with signals.heard() as stopping:
+            return asdict(_train(folder, prepared, resume, emit, stopping))
 
+    return Outcome(**recorded(folder.path, told, work))
+
+
+def attempt(folder: RunFolder, device: str, emit: Callable[..., None], stopping: Callable[[], bool]) -> Outcome:
+    """Prepare a run directory and train it from its newest checkpoint, or its start, until the end or the wish to stop.
+
+    Args:
+        folder: the run.
+        device: `auto`, `cpu`, `gpu` or `tpu`.
+        emit: writes an event; the `end` event is the caller's.
+        stopping: whether somebody wants us to stop.
+
+    Raises:
+        Problem: whatever ended the training.
+    """
     try:
-        outcome = _train(folder, prepared, resume, emit)
-        emit("end", reason=outcome.reason, step=outcome.step)
-        return outcome
-    except Problem as problem:
-        emit("end", reason="failed", code=problem.code, detail=problem.detail)
-        raise
-    except Exception as error:
-        emit("end", reason="failed", code="unexpected", detail=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        log.close()
+        prepared = prepare(folder, device, stopping)
+    except signals.Stopped:
+        return Outcome("stopped", saved_step(folder.path))
+    return _train(folder, prepared, True, emit, stopping)
 
 
-def _train(folder: RunFolder, prepared: Prepared, resume: bool, emit: Callable[..., None]) -> Outcome:
+def _train(
+    folder: RunFolder, prepared: Prepared, resume: bool, emit: Callable[..., None], stopping: Callable[[], bool]
+) -> Outcome:
     config = folder.config
     checkpoints = folder.checkpoints() if resume else []
-    if resume:
-        before, present = folder.provenance["packages"], packages()
-        changed = {name: [before.get(name), present.get(name)] for name in present if before.get(name) != present[name]}
-        if changed:
-            emit("warning", kind="environment", detail="resumed with other versions: bits may differ", changed=changed)
+    if checkpoints:
+        _warn_of_other_packages(folder.provenance["packages"], packages(), emit)
     ledgers = {split: ledger.document() for split, ledger in prepared.ledgers.items()}
     emit("plan", **prepared.plan.document(), ledger=ledgers, resumed_from=checkpoints[-1].name if checkpoints else None)
-    with _signals() as stopping:
-        return engines.load(config.engine).train(
-            Job(
-                folder=folder.path,
-                config=config,
-                batches=RowBatches(
-                    prepared.train,
-                    prepared.evaluation,
-                    width=max(ledger.width for ledger in prepared.ledgers.values()),
-                    batch_size=config.batch_size,
-                    accumulation=config.accumulation,
-                    seed=config.seed,
-                    padding=prepared.tokenizer.padding,
-                ),
-                vocabulary=prepared.tokenizer.size,
-                total_steps=prepared.plan.steps,
-                base=folder.base,
-                tokenizer=folder.tokenizer,
-                special=prepared.tokenizer.special,
-                resume_from=checkpoints[-1] if checkpoints else None,
-                fingerprint=folder.fingerprint(),
-                emit=emit,
-                stopping=stopping,
-            )
+    return engines.load(config.engine).train(
+        Job(
+            folder=folder.path,
+            config=config,
+            batches=RowBatches(
+                prepared.train,
+                prepared.evaluation,
+                width=max(ledger.width for ledger in prepared.ledgers.values()),
+                batch_size=config.batch_size,
+                accumulation=config.accumulation,
+                seed=config.seed,
+                padding=prepared.tokenizer.padding,
+            ),
+            vocabulary=prepared.tokenizer.size,
+            total_steps=prepared.plan.steps,
+            base=folder.base,
+            tokenizer=folder.tokenizer,
+            special=prepared.tokenizer.special,
+            resume_from=checkpoints[-1] if checkpoints else None,
+            fingerprint=folder.fingerprint(),
+            emit=emit,
+            stopping=stopping,
         )
+    )
 
 
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop; a second SIGINT interrupts at once."""
-    asked: list[int] = []
-
-    def ask(number: int, _frame: Any) -> None:
-        asked.append(number)
-        if len(asked) > 1 and number == signal.SIGINT:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _warn_of_other_packages(before: Mapping[str, str], now: Mapping[str, str], emit: Callable[..., None]) -> None:
+    changed = {name: [before.get(name), now[name]] for name in now if before.get(name) != now[name]}
+    if changed:
+        emit("warning", kind="environment", detail="resumed with other versions: bits may differ", changed=changed)

@@ -73,7 +73,7 @@ class DataChoice(_Section):
 class TrainingConfig(_Section):
     """Everything that decides a training's result."""
 
-    engine: Literal["tunix"] = Field("tunix", description="who computes")
+    engine: Literal["tunix", "torch"] = Field("tunix", description="who computes; torch is not part of this release")
     method: Literal["full"] = Field("full", description="which parameters are trained: all")
     model_id: str = Field("scratch", min_length=1, description="`scratch`, or a Hugging Face model folder")
     model: ModelDimensions = Field(default_factory=ModelDimensions)
@@ -146,6 +146,19 @@ def resolve(text: str, where: str, overrides: tuple[str, ...] = ()) -> TrainingC
         raise BadInput(f"{where}: a config is a mapping of keys to values, not {type(raw).__name__}.")
     for override in overrides:
         _apply(raw, override)
+    return validate(raw, where)
+
+
+def validate(raw: dict[Any, Any], where: str) -> TrainingConfig:
+    """Check a config that was read already.
+
+    Args:
+        raw: its keys and values.
+        where: what it is called in errors.
+
+    Raises:
+        BadInput: every fault named, as `resolve` does.
+    """
     try:
         return TrainingConfig.model_validate(raw)
     except ValidationError as error:
@@ -174,6 +187,16 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> TrainingConfig:
 def dump(config: TrainingConfig) -> str:
     """The whole resolved config as YAML, in the order of the class."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested config as one level of keys: `data.max_length` -> 512."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= flat(inner, f"{prefix}.{key}" if prefix else key)
+    return found
 
 
 def _apply(raw: dict[Any, Any], override: str) -> None:

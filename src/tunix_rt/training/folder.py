@@ -1,26 +1,20 @@
 """The run directory before training: config, data, tokenizer and provenance, written once, read by every engine."""
 
-import hashlib
-import importlib.metadata
-import platform
+import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunix_rt import __version__
 from tunix_rt.base import jsontext, store
 from tunix_rt.base.errors import BadInput, Conflict, NotFound
 from tunix_rt.training import config as configs
-from tunix_rt.training import render, tokenizer
+from tunix_rt.training import provenance, render, tokenizer
 from tunix_rt.training.config import TrainingConfig
 
-PACKAGES = ("google-tunix", "jax", "jaxlib", "flax", "optax", "numpy", "tokenizers", "safetensors")
 FREE_TO_CHANGE = {"eval_every_steps", "checkpoint_every_steps", "keep_checkpoints", "dataset"}
 
 
@@ -52,8 +46,17 @@ class RunFolder:
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """provenance.json."""
-        found: dict[str, Any] = jsontext.loads((self.path / "provenance.json").read_bytes())
+        """provenance.json.
+
+        Raises:
+            NotFound: it is not there.
+            BadInput: it is not what was written.
+        """
+        path = self.path / "provenance.json"
+        try:
+            found: dict[str, Any] = jsontext.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise NotFound(f"There is no {path}.", hint="Start the run anew in another folder.") from None
         return found
 
     @property
@@ -72,7 +75,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Whole checkpoints, oldest first; a partial one does not bear the name."""
-        return sorted((self.path / "checkpoints").glob("step-*"))
+        return sorted((self.path / "checkpoints").glob("step-*"), key=lambda path: (len(path.name), path.name))
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be continued exactly."""
@@ -109,14 +112,8 @@ def create(
             hint="Name another folder by --output, or go on with that run: add --resume.",
         )
     base = None if config.model_id == "scratch" else Path(config.model_id).expanduser().resolve()
-    if base is not None and not base.is_dir():
-        raise NotFound(
-            f"There is no model folder {base}.",
-            hint="model_id is `scratch` or a folder with config.json, *.safetensors and tokenizer.json.",
-        )
-    path.mkdir(parents=True, exist_ok=True)
     with removed_on_error(path):
-        return _fill(RunFolder(path), config, base, splits, dataset, device)
+        return fill(path, config, splits, dataset, device, base)
 
 
 @contextmanager
@@ -129,37 +126,111 @@ def removed_on_error(path: Path) -> Iterator[None]:
         raise
 
 
-def _fill(
-    folder: RunFolder,
+def fill(
+    path: Path,
     config: TrainingConfig,
-    base: Path | None,
-    splits: dict[str, Iterable[bytes]],
-    dataset: dict[str, Any],
+    splits: Mapping[str, Iterable[bytes]],
+    dataset: Mapping[str, Any],
     device: str,
+    base: Path | None,
 ) -> RunFolder:
-    path = folder.path
+    """Write a run directory that is ready to be trained, in a folder that may hold `logs/` already.
+
+    What an attempt that was killed here left half-written is removed first; `logs/` stays.
+
+    Args:
+        path: the folder; made where it does not exist.
+        config: as resolved; its `model_id` may be a bare name.
+        splits: lines of `train` and `eval` (none: empty), traces as exported; taken one at a time.
+        dataset: its manifest's key and digest, for the provenance.
+        device: what was asked for.
+        base: the base model's folder; None from scratch.
+
+    Raises:
+        Conflict: the folder holds a run that is ready to be trained, or was.
+        NotFound: the base model's folder is not there.
+        BadInput: it holds no tokenizer.
+        DiskFull: the next call begins anew.
+    """
+    if base is not None and not base.is_dir():
+        raise NotFound(
+            f"There is no model folder {base}.",
+            hint="model_id is `scratch` or a folder with config.json, *.safetensors and tokenizer.json.",
+        )
+    folder = RunFolder(path)
+    _clear(path)
     for split, lines in splits.items():
         with store.whole(path / "data" / f"{split}.jsonl") as file:
             file.writelines(lines)
     _write_tokenizer(folder, config, base)
-    provenance = {
-        "dataset": dataset,
+    digests = {
+        "dataset": dict(dataset),
         **{split: {"digest": store.digest(path / "data" / f"{split}.jsonl")} for split in splits},
         "tokenizer": {"digest": tokenizer.Folder(folder.tokenizer).digest},
-        "template": {"name": config.data.template, "digest": _template_digest(config)},
-        "base_model": {"path": str(base), "digest": _model_digest(base)} if base else {"digest": None},
-        "packages": packages(),
-        "git": _git(),
-        "device": device,
-        "seed": config.seed,
-        "command": sys.argv,
     }
     with store.whole(path / "provenance.json") as file:
-        file.write(jsontext.dumps(provenance))
+        file.write(jsontext.dumps(digests | provenance.document(config, base, device)))
     # The config comes last: a folder with one is ready to be trained.
     with store.whole(path / "config.yaml") as file:
         file.write(configs.dump(config).encode())
     return folder
+
+
+def continue_from(path: Path, source: Path, run: str, device: str | None = None) -> RunFolder:
+    """Prepare a run directory that goes on where another one's newest checkpoint stands, or from its start.
+
+    Files of `source` are linked where the file system can, else copied: none of them is ever changed in place (a
+    checkpoint, a tokenizer and the data are written once and only removed), which is why events.jsonl stays behind.
+
+    Args:
+        path: the folder, as in `fill`.
+        source: the run directory to go on from; it stays as it is.
+        run: what that run is called, for the provenance.
+        device: what was asked for; None: what `source` was asked for.
+
+    Raises:
+        Conflict: `path` holds a run that is ready to be trained, or was.
+        NotFound: `source` holds no run.
+        DiskFull: the next call begins anew.
+    """
+    old = RunFolder(source)
+    if not (source / "config.yaml").exists():
+        raise NotFound(f"{source} holds no run to go on from.", hint="Start a new run.")
+    known = {**old.provenance, "retried_from": run}
+    _clear(path)
+    for part in (source / "data", old.tokenizer, *old.checkpoints()[-1:]):
+        for file in sorted(inner for inner in part.rglob("*") if inner.is_file()):
+            _link(file, path / file.relative_to(source))
+    with store.whole(path / "provenance.json") as written:
+        written.write(jsontext.dumps(known if device is None else {**known, "device": device}))
+    with store.whole(path / "config.yaml") as written:
+        written.write((source / "config.yaml").read_bytes())
+    return RunFolder(path)
+
+
+def _clear(path: Path) -> None:
+    """Make the folder, or remove what a killed attempt left in it."""
+    if (path / "config.yaml").exists():
+        raise Conflict(f"{path} holds a run already.", hint="Go on with it, or take another folder.")
+    path.mkdir(parents=True, exist_ok=True)
+    for left in path.iterdir():
+        if left.name == "logs":
+            continue
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        with store.whole(target) as written, source.open("rb") as file:
+            shutil.copyfileobj(file, written, 2**20)
+    else:
+        store.sync_folder(target.parent)
 
 
 def reopen(path: Path, config: TrainingConfig) -> RunFolder:
@@ -172,8 +243,8 @@ def reopen(path: Path, config: TrainingConfig) -> RunFolder:
     if not (path / "config.yaml").exists():
         raise NotFound(f"{path} holds no run to go on with.", hint="Start it without --resume.")
     folder = RunFolder(path)
-    asked = _flat(config.model_dump(mode="json", exclude=FREE_TO_CHANGE))
-    stored = _flat(folder.config.model_dump(mode="json", exclude=FREE_TO_CHANGE))
+    asked = configs.flat(config.model_dump(mode="json", exclude=FREE_TO_CHANGE))
+    stored = configs.flat(folder.config.model_dump(mode="json", exclude=FREE_TO_CHANGE))
     changed = [f"{key}: {stored[key]!r} there, {asked[key]!r} asked" for key in stored if stored[key] != asked[key]]
     if changed:
         raise Conflict(
@@ -181,17 +252,6 @@ def reopen(path: Path, config: TrainingConfig) -> RunFolder:
             hint="Resume with the config that it was started with, or start a new run in another folder.",
         )
     return folder
-
-
-def packages() -> dict[str, str]:
-    """Versions of everything whose change may change the bits."""
-    found = {"tunix-rt": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _write_tokenizer(folder: RunFolder, config: TrainingConfig, base: Path | None) -> None:
@@ -225,36 +285,3 @@ def _texts(folder: RunFolder) -> Iterator[str]:
         yield trace["prompt"] + "\n"
         for template in ("reasoning", "answer"):
             yield render.completion(trace, template)
-
-
-def _template_digest(config: TrainingConfig) -> str:
-    sample = {"steps": [{"content": "\x01"}, {"content": "\x02"}], "final_answer": "\x03"}
-    return "sha256:" + hashlib.sha256(render.completion(sample, config.data.template).encode()).hexdigest()
-
-
-def _model_digest(base: Path) -> str:
-    """Over the names and bytes of the weights and their config."""
-    total = hashlib.sha256()
-    for path in sorted([*base.glob("*.safetensors"), base / "config.json"]):
-        if path.exists():
-            total.update(f"{path.name} {store.digest(path)}\n".encode())
-    return "sha256:" + total.hexdigest()
-
-
-def _git() -> dict[str, Any] | None:
-    def ask(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S607  # git is found on the PATH
-
-    try:
-        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        found |= _flat(inner, f"{prefix}.{key}" if prefix else key)
-    return found

@@ -5,6 +5,8 @@ engine; an engine turns batches into weights, and prompts into tokens. Axes: B r
 """
 
 import importlib
+import importlib.metadata
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +15,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tunix_rt.base.errors import MissingExtra
+from tunix_rt.base.errors import BadInput, MissingExtra, nearest
 from tunix_rt.training.config import TrainingConfig
+
+ENGINES = ("tunix", "torch")
+"""Every engine that a config may name."""
+_MODULES = {"tunix": ("tunix", "jax", "flax", "optax", "safetensors")}
+"""What an engine of this release imports; without the others here, it does not load."""
+_DISTRIBUTIONS = {"tunix": "google-tunix"}
 
 
 @dataclass(frozen=True)
@@ -147,18 +155,67 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Capability:
+    """Whether an engine can be loaded here, as far as that is known without loading it.
+
+    Attributes:
+        available: its libraries are installed.
+        version: of its library; None where that is not installed, or the engine is none of this release.
+        reason: why it is not available; None where it is.
+        hint: what mends that; None where it is available.
+    """
+
+    available: bool
+    version: str | None
+    reason: str | None = None
+    hint: str | None = None
+
+
+def capabilities() -> dict[str, Capability]:
+    """What each known engine needs and whether that is installed; imports none of it."""
+    return {name: _capability(name) for name in ENGINES}
+
+
 def load(name: str) -> Engine:
     """Load an engine by name.
 
     Raises:
-        MissingExtra: its libraries are not installed.
+        BadInput: nobody knows an engine of that name.
+        MissingExtra: it is none of this release, or its libraries are not installed or do not load.
     """
+    if name not in ENGINES:
+        raise BadInput(f"There is no engine {name!r}.{nearest(name, ENGINES)}")
+    capability = _capability(name)
+    if not capability.available:
+        raise MissingExtra(capability.reason or "", hint=capability.hint)
     try:
         module: Any = importlib.import_module(f"tunix_rt.training.engines.{name}")
-    except ModuleNotFoundError as missing:
+    except ImportError as error:
         raise MissingExtra(
-            f"The engine {name!r} needs {missing.name!r}, which is not installed.",
-            hint=f"Install it: pip install 'tunix-rt[{name}]'",
-        ) from None
+            f"The engine {name!r} does not load: {error}.", hint=f"Install it anew: pip install 'tunix-rt[{name}]'"
+        ) from error
     engine: Engine = module
     return engine
+
+
+def _capability(name: str) -> Capability:
+    if name not in _MODULES:
+        there = ", ".join(repr(other) for other in _MODULES)
+        return Capability(
+            False, None, f"The engine {name!r} is not part of this release.", f"Set engine: this release has {there}."
+        )
+    missing = [module for module in _MODULES[name] if importlib.util.find_spec(module) is None]
+    try:
+        version = importlib.metadata.version(_DISTRIBUTIONS[name])
+    except importlib.metadata.PackageNotFoundError:
+        version = None
+    if missing:
+        needed = ", ".join(repr(module) for module in missing)
+        return Capability(
+            False,
+            version,
+            f"The engine {name!r} needs {needed}, which is not installed.",
+            f"Install it: pip install 'tunix-rt[{name}]'",
+        )
+    return Capability(True, version)

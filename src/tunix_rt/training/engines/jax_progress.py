@@ -78,9 +78,9 @@ class Progress:
         self._finished_at = time.perf_counter()
         return keep
 
-    def latest_step(self) -> int | None:
-        """Tunix counts the steps of this process."""
-        return None if self._saved is None else self._saved - self._first
+    def latest_step(self) -> int:
+        """Tunix counts the steps of this process; a state in which it has trained none needs no checkpoint."""
+        return 0 if self._saved is None else self._saved - self._first
 
     def close(self) -> None:
         self._tell_all()
@@ -94,11 +94,6 @@ class Progress:
         loss, norm = math.fsum(losses) / len(losses), float(pending.norm)
         now = time.perf_counter()
         seconds, self._finished_at = now - self._finished_at, now
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise Failed(
-                f"Step {pending.step}: the loss is {loss}, the gradient's norm {norm}; the training has diverged.",
-                hint="Lower learning_rate or lengthen warmup_steps; checkpoints before this step are kept.",
-            )
         self._job.emit(
             "step",
             step=pending.step,
@@ -110,6 +105,11 @@ class Progress:
             tokens_per_second=pending.tokens / seconds,
             step_seconds=seconds,
         )
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise Failed(
+                f"Step {pending.step}: the loss is {loss}, the gradient's norm {norm}; the training has diverged.",
+                hint="Lower learning_rate or lengthen warmup_steps; checkpoints before this step are kept.",
+            )
 
     def _evaluate(self) -> None:
         _, evaluate = self._trainer.jit_train_and_eval_step(cache_nnx_graph=True)
@@ -117,9 +117,12 @@ class Progress:
         sums = [evaluate(jax_step.inputs(batch))[1] for batch in batches]
         tokens = sum(int(batch.supervised[:, 1:].sum()) for batch in batches)
         loss = math.fsum(float(value) for value in jax.device_get(sums)) / tokens
-        if not math.isfinite(loss):
-            raise Failed(f"Step {self.step}: the evaluation loss is {loss}; the training has diverged.")
         self._job.emit("eval", step=self.step, loss=loss, tokens=tokens)
+        if not math.isfinite(loss):
+            raise Failed(
+                f"Step {self.step}: the evaluation loss is {loss}; the training has diverged.",
+                hint="Lower learning_rate or lengthen warmup_steps; checkpoints before this step are kept.",
+            )
 
     def _save(self) -> None:
         job, trainer = self._job, self._trainer

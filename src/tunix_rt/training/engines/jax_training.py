@@ -43,6 +43,8 @@ def train(job: Job) -> Outcome:
     mesh = jax_devices.mesh()
     with jax.default_matmul_precision("float32" if precise else "default"), mesh or nullcontext():
         resumed = _resumed(job)
+        if job.stopping():  # a large model takes long to read or make
+            return Outcome("stopped", resumed or 0)
         model, content = _model(job, mesh)
         step = _run(job, model, resumed, mesh) if job.total_steps else 0
         if step < job.total_steps:
@@ -61,9 +63,13 @@ def _resumed(job: Job) -> int | None:
     if header.machine != machine:
         job.emit(
             "warning",
-            message="resumed on another machine: the losses may differ in their last digits",
-            before=dict(header.machine),
-            now=machine,
+            kind="machine",
+            detail="resumed on another machine: the losses may differ in their last digits",
+            changed={
+                name: [header.machine.get(name), now]
+                for name, now in machine.items()
+                if header.machine.get(name) != now
+            },
         )
     return header.step
 

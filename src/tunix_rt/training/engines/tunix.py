@@ -10,6 +10,9 @@ from tunix_rt.training.engines.jax_environment import prepare_environment
 prepare_environment()
 
 # The environment comes before all that imports jax.
+import jax  # noqa: E402
+
+from tunix_rt.base.errors import Failed, cut  # noqa: E402
 from tunix_rt.training.config import TrainingConfig  # noqa: E402
 from tunix_rt.training.engines import (  # noqa: E402
     Generated,
@@ -41,7 +44,18 @@ def parameters(config: TrainingConfig, vocabulary: int, base: Path | None) -> in
 def train(job: Job) -> Outcome:
     """Train and write `model/`; see `Engine.train`."""
     # Importing Tunix takes seconds, which planning and generating need not wait for.
-    outcome: Outcome = importlib.import_module("tunix_rt.training.engines.jax_training").train(job)
+    training = importlib.import_module("tunix_rt.training.engines.jax_training")
+    try:
+        outcome: Outcome = training.train(job)
+    except jax.errors.JaxRuntimeError as error:
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):  # its status codes stand in its text alone
+            raise
+        if jax_devices.is_one_cpu():  # the machine's memory, which others take too
+            raise MemoryError(str(error)) from error
+        raise Failed(
+            f"The device has too little memory for this training: {cut(str(error))}",
+            hint="Lower batch_size and raise accumulation by as much, shorten data.max_length, or train in bfloat16.",
+        ) from error
     return outcome
 
 

@@ -1,0 +1,321 @@
+"""HTTP routes of the runs."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime
+
+from tunix_rt.base.db import Database
+from tunix_rt.base.errors import BadInput, Fault, nearest
+from tunix_rt.base.http import Download, Page, Pagination, Paging, ReadSession, StrictRoute, WriteSession
+from tunix_rt.base.settings import Settings
+from tunix_rt.base.together import Together
+from tunix_rt.datasets import service as datasets
+from tunix_rt.jobs import loop, queue
+from tunix_rt.jobs.lease import Lease
+from tunix_rt.runs import artifacts, logs, metrics, search, service, status
+from tunix_rt.runs.handlers import KIND
+from tunix_rt.runs.schemas import (
+    Accepted,
+    Artifact,
+    Checked,
+    CheckpointView,
+    ExportRequest,
+    Mode,
+    RetryRequest,
+    RunDetail,
+    RunRequest,
+    RunRow,
+    RunState,
+    Series,
+    Status,
+    WorkerView,
+)
+from tunix_rt.runs.states import FINAL, RunStatus
+from tunix_rt.runs.tail import Hub
+from tunix_rt.training import config as configs
+
+router = APIRouter(route_class=StrictRoute, tags=["runs"])
+
+Id = Annotated[str, Path(description="the id, or 6 or more of its first hexadecimal digits where they are unique")]
+Key = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$"),
+]
+DRY_RUNS = 2
+"""Dry runs that the API's own process does at once; each is a process of about 1 GiB."""
+
+
+def _settings(request: Request) -> Settings:
+    found: Settings = request.app.state.settings
+    return found
+
+
+def _database(request: Request) -> Database:
+    found: Database = request.app.state.database
+    return found
+
+
+# --- asking -----------------------------------------------------------------------------------------------------
+
+
+@router.get("/api/tunix/status")
+async def engines(request: Request, session: ReadSession) -> Status:
+    """The engines, who has them with which devices, and why one is not available."""
+    return await status.status(session, _settings(request).lease_seconds)
+
+
+@router.post(
+    "/api/tunix/run",
+    status_code=202,
+    responses={200: {"model": Checked, "description": "a dry run that is done"}},
+)
+async def run(
+    request: Request,
+    response: Response,
+    body: RunRequest,
+    key: Key = None,
+    mode: Annotated[str | None, Query(description="`async`: answer as soon as it is written down")] = None,
+) -> Accepted | Checked:
+    """Ask for a run. With `mode=async` it is done by a worker; without, a dry run is done before the answer."""
+    if mode is not None and mode != "async":
+        raise BadInput(
+            f"No mode named {mode[:60]!r}.{nearest(mode, ('async',))}", faults=[Fault("mode", "unknown mode")]
+        )
+    if mode is None and not body.dry_run:
+        raise BadInput(
+            "A training outlasts a request.",
+            hint="Send it to POST /api/tunix/run?mode=async and follow its logs; or leave dry_run true.",
+            faults=[Fault("mode", "a real run needs mode=async")],
+        )
+    settings, database = _settings(request), _database(request)
+    claimed: queue.Claimed | None = None
+    async with database.write("submit") as session:
+        found, number, new = await service.submit(session, settings.home, body, key)
+        accepted = await service.accepted(session, found, settings.lease_seconds)
+        if mode is None and new:
+            claimed = await queue.claim(session, service.API, [KIND], [], settings.lease_seconds, only=number)
+            assert claimed is not None, "inserted in this transaction"
+            await request.app.state.handlers[KIND].claimed(session, claimed)
+    response.headers["location"] = accepted.links["self"]
+    if mode == "async":
+        return accepted
+    if claimed is not None:
+        await _do_here(request, claimed)
+    response.status_code = 200
+    return await _when_over(request, found.id)
+
+
+async def _do_here(request: Request, claimed: queue.Claimed) -> None:
+    """Do a dry run in this process' name. Should we die, its lease runs out and a worker does it."""
+    settings: Settings = request.app.state.settings
+    lease = Lease(request.app.state.database, claimed, settings.lease_seconds, request.app.state.stopping)
+    await asyncio.shield(_perform(request.app.state.dry_runs, lease, request.app.state.handlers[KIND]))
+
+
+async def _perform(places: asyncio.Semaphore, lease: Lease, handler: loop.Handler) -> None:
+    async with places:
+        await loop.perform(lease, handler)
+
+
+async def _when_over(request: Request, run_id: Any) -> Checked:
+    """The result of a dry run; where somebody else does it, once they have done it."""
+    settings, database = _settings(request), _database(request)
+    while True:
+        async with database.read() as session:
+            found = await service.find(session, str(run_id))
+            if found.status in FINAL:
+                accepted = await service.accepted(session, found, settings.lease_seconds)
+                return Checked(**accepted.model_dump(), checks=found.result)
+        await asyncio.sleep(0.1)
+
+
+@router.post("/api/tunix/sft/manifest", status_code=201, response_class=Response)
+async def manifest(request: Request, body: RunRequest) -> Response:
+    """The whole config that such a run would be trained with, as YAML; nothing is started."""
+    config = service.resolved(_settings(request).home, body)
+    return Response(configs.dump(config), status_code=201, media_type="application/yaml")
+
+
+@router.post("/api/tunix/sft/export", response_class=StreamingResponse)
+async def export(request: Request, body: ExportRequest) -> StreamingResponse:
+    """A data set as a trainer reads it, a record a line."""
+    lines = await datasets.open_export(_database(request), body.dataset_key, body.format, body.split)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+# --- looking ----------------------------------------------------------------------------------------------------
+
+
+def _filters(
+    request: Request,
+    status: Annotated[list[RunStatus] | None, Query()] = None,
+    dataset_key: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    model_id: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    mode: Annotated[Mode | None, Query()] = None,
+    engine: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
+    created_after: Annotated[AwareDatetime | None, Query()] = None,
+    created_before: Annotated[AwareDatetime | None, Query()] = None,
+) -> search.RunFilters:
+    return search.RunFilters(
+        status=tuple(status or ()),
+        dataset_key=dataset_key,
+        model_id=model_id,
+        mode=mode,
+        engine=engine,
+        created_after=created_after,
+        created_before=created_before,
+        conditions=search.conditions_of(request.query_params.multi_items()),
+    )
+
+
+@router.get(
+    "/api/tunix/runs",
+    response_model=Page[RunRow],
+    openapi_extra={"x-query-prefixes": list(search.PREFIXES)},
+)
+async def runs(
+    request: Request,
+    filters: Annotated[search.RunFilters, Depends(_filters)],
+    paging: Annotated[Paging, Depends()],
+) -> Response:
+    """Runs, newest first; also by `param.NAME=VALUE` and `metric.NAME<VALUE`."""
+    database, lists = _database(request), request.app.state.lists
+
+    async def page() -> bytes:
+        async with database.read() as session:
+            found = await search.find(session, filters, paging)
+        return found.model_dump_json().encode()
+
+    together: Together[bytes] = lists
+    return Response(await together.ask((filters, paging.limit, paging.after), page), media_type="application/json")
+
+
+@router.get("/api/tunix/runs/{id}")
+async def show(request: Request, id: Id, session: ReadSession) -> RunDetail:
+    """All of a run."""
+    settings = _settings(request)
+    return await service.detail(session, settings.home, await service.find(session, id), settings.lease_seconds)
+
+
+@router.get("/api/tunix/runs/{id}/status")
+async def state(request: Request, id: Id, session: ReadSession) -> RunState:
+    """Where a run is."""
+    return await service.state(session, await service.find(session, id), _settings(request).lease_seconds)
+
+
+@router.get(
+    "/api/tunix/runs/{id}/logs",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def follow_logs(
+    request: Request,
+    id: Id,
+    since_seq: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    follow: bool = True,
+    last_event_id: Annotated[str | None, Header(max_length=32)] = None,
+) -> StreamingResponse:
+    """The logs of a run as Server-Sent Events, from the piece after `Last-Event-ID` or `since_seq` on."""
+    async with _database(request).read() as session:
+        found = await service.find(session, id)
+    hub: Hub = request.app.state.hub
+    events = hub.stream(found.number, _since(last_event_id, since_seq), follow)
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+def _since(last_event_id: str | None, since_seq: int | None) -> int:
+    if not last_event_id:  # browsers send an empty one before the first event
+        return since_seq or 0
+    if not last_event_id.isascii() or not last_event_id.isdigit() or int(last_event_id) >= 2**63:
+        raise BadInput(
+            f"The Last-Event-ID {last_event_id!r} is not one that this stream gave.",
+            faults=[Fault("Last-Event-ID", "not the number of an event")],
+        )
+    return int(last_event_id)
+
+
+@router.get("/api/tunix/runs/{id}/metrics")
+async def metrics_(
+    id: Id,
+    session: ReadSession,
+    keys: Annotated[list[str] | None, Query(description="names, or several with commas; default: all")] = None,
+    max_points: Annotated[int, Query(ge=8, le=100_000)] = 1000,
+) -> Series:
+    """Metrics by step, thinned with every extreme kept."""
+    found = await service.find(session, id)
+    wanted = [key for part in keys or () for key in part.split(",") if key]
+    return Series(series=await metrics.series(session, found.number, wanted, max_points))
+
+
+@router.get("/api/tunix/runs/{id}/artifacts")
+async def artifacts_(request: Request, id: Id) -> Page[Artifact]:
+    """Every file that the run left, by path."""
+    folder = await _folder(request, id)
+    found = await asyncio.to_thread(artifacts.listed, folder)
+    return Page(data=found, pagination=Pagination(limit=len(found), next_cursor=None))
+
+
+@router.get("/api/tunix/runs/{id}/artifacts/{path:path}", response_class=Download)
+async def artifact(
+    request: Request, id: Id, path: str, if_none_match: Annotated[str | None, Header(max_length=1000)] = None
+) -> Response:
+    """A file of the run, whole or a range of it; its ETag is its SHA-256."""
+    file, known = await asyncio.to_thread(artifacts.file_of, await _folder(request, id), path)
+    etag = f'"{await asyncio.to_thread(artifacts.digest_of, file, known)}"'
+    headers = {"etag": etag, "x-content-type-options": "nosniff", "content-security-policy": "sandbox"}
+    if if_none_match is not None and etag in [part.strip().removeprefix("W/") for part in if_none_match.split(",")]:
+        return Response(status_code=304, headers=headers)
+    return Download(file, stat_result=known, media_type=artifacts.media_type(file), filename=file.name, headers=headers)
+
+
+@router.get("/api/tunix/runs/{id}/checkpoints")
+async def checkpoints(request: Request, id: Id, session: ReadSession) -> Page[CheckpointView]:
+    """The run's checkpoints, oldest first."""
+    run = await service.find(session, id)
+    found = await artifacts.checkpoints(session, run.number, logs.folder_of(_settings(request).home, run.id))
+    return Page(data=found, pagination=Pagination(limit=len(found), next_cursor=None))
+
+
+async def _folder(request: Request, id: str) -> Any:
+    async with _database(request).read() as session:
+        return logs.folder_of(_settings(request).home, (await service.find(session, id)).id)
+
+
+@router.get("/api/workers")
+async def workers(request: Request, session: ReadSession) -> Page[WorkerView]:
+    """Workers, the latest heard of first."""
+    found = await status.worker_views(session, _settings(request).lease_seconds)
+    return Page(data=found, pagination=Pagination(limit=len(found), next_cursor=None))
+
+
+# --- acting -----------------------------------------------------------------------------------------------------
+
+
+@router.post("/api/tunix/runs/{id}/cancel", status_code=202)
+async def cancel(request: Request, id: Id, session: WriteSession) -> RunState:
+    """Cancel a run; its checkpoints and logs are kept."""
+    found = await service.find(session, id)
+    await service.cancel(session, found)
+    await session.refresh(found)
+    return await service.state(session, found, _settings(request).lease_seconds)
+
+
+@router.post("/api/tunix/runs/{id}/retry", status_code=202)
+async def retry(
+    request: Request,
+    response: Response,
+    id: Id,
+    session: WriteSession,
+    body: RetryRequest | None = None,
+    key: Key = None,
+) -> Accepted:
+    """Do a run again, as a new one, from its last checkpoint or from the start."""
+    found = await service.find(session, id)
+    again, _, _ = await service.retry(session, found, body or RetryRequest(), key)
+    accepted = await service.accepted(session, again, _settings(request).lease_seconds)
+    response.headers["location"] = accepted.links["self"]
+    return accepted

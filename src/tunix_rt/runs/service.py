@@ -1,0 +1,273 @@
+"""Runs as their users meet them: asked for, looked at, cancelled, done again."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tunix_rt.base import ids
+from tunix_rt.base.db import new_id, now
+from tunix_rt.base.errors import BadInput, Conflict, Fault, cut, nearest
+from tunix_rt.datasets import seal
+from tunix_rt.jobs import queue, workers
+from tunix_rt.jobs.models import Job, Worker
+from tunix_rt.runs import logs, states
+from tunix_rt.runs.handlers import KIND
+from tunix_rt.runs.models import Run, RunEvent
+from tunix_rt.runs.prepare import model_folder
+from tunix_rt.runs.schemas import Accepted, Change, RetryRequest, RunDetail, RunRequest, RunState, links
+from tunix_rt.runs.states import FINAL, RunStatus
+from tunix_rt.training import config as configs
+from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.engines import ENGINES
+
+API = "api"
+OWN_FIELDS = {"dataset": "dataset_key", "model_id": "model_id", "engine": "engine"}
+"""Keys of a config that a request names itself, and as what."""
+
+
+def resolved(home: Path, request: RunRequest) -> TrainingConfig:
+    """The whole config of what is asked for.
+
+    Raises:
+        BadInput: an unknown engine; a fault in the config, at its place in the request.
+        NotFound: no such model.
+    """
+    raw = dict(request.config)
+    asked = {"dataset": request.dataset_key, "model_id": request.model_id, "engine": request.engine}
+    for key, value in asked.items():
+        if key in raw and value is not None and raw[key] != value:
+            raise BadInput(
+                f"config.{key} is {cut(repr(raw[key]), 60)}, but {OWN_FIELDS[key]} is {cut(repr(value), 60)}.",
+                hint=f"Leave {key} out of the config.",
+                faults=[Fault(f"/config/{key}", f"differs from {OWN_FIELDS[key]}")],
+            )
+        if value is not None:
+            raw[key] = value
+    engine = raw.get("engine", ENGINES[0])
+    if engine not in ENGINES:
+        where = "/engine" if request.engine is not None else "/config/engine"
+        raise BadInput(
+            f"No engine named {cut(str(engine), 60)!r}.{nearest(str(engine), ENGINES)}",
+            faults=[Fault(where, "unknown engine")],
+        )
+    try:
+        config = configs.validate(raw, "config")
+    except BadInput as error:
+        faults = [Fault("/config/" + fault.pointer.replace(".", "/"), fault.detail) for fault in error.faults]
+        first = f"{faults[0].pointer}: {faults[0].detail}"
+        more = f" ({len(faults)} errors in all)" if len(faults) > 1 else ""
+        raise BadInput(first + more, hint=error.hint, faults=faults) from None
+    model_folder(home, config.model_id)
+    return config
+
+
+async def submit(
+    session: AsyncSession, home: Path, request: RunRequest, key: str | None = None
+) -> tuple[Run, int, bool]:
+    """Write a run down, with the job that does it: once this session commits, it will be done.
+
+    Args:
+        session: of the caller.
+        home: where models lie.
+        request: what is asked for.
+        key: the caller's idempotency key: with it, the same request is one run, however often it is sent.
+
+    Returns:
+        The run, the number of its job, and whether it is new.
+
+    Raises:
+        BadInput: see `resolved`.
+        NotFound: no such data set or model.
+        Conflict: the key was used for another request.
+    """
+    config = resolved(home, request)
+    dataset = await seal.get(session, request.dataset_key)
+    asked = request.model_dump(mode="json")
+    run = Run(
+        id=new_id(),
+        created_at=now(),
+        dataset_key=dataset.dataset_key,
+        dataset_digest=dataset.digest,
+        model_id=config.model_id,
+        engine=config.engine,
+        mode="dry-run" if request.dry_run else "local",
+        eval_set=request.eval_set,
+        priority=request.priority,
+        max_attempts=request.max_attempts,
+        timeout_seconds=request.timeout_seconds,
+        config=config.model_dump(mode="json"),
+        request_digest=_digest(asked),
+    )
+    return await _enter(session, run, key)
+
+
+async def retry(
+    session: AsyncSession, run: Run, request: RetryRequest, key: str | None = None
+) -> tuple[Run, int, bool]:
+    """Do a run again: a new one with the same config, from the last checkpoint of the old one.
+
+    Raises:
+        Conflict: it is not over; or it is completed, and there is nothing to go on with.
+    """
+    if run.status not in FINAL:
+        raise Conflict(f"The run is {run.status}; only one that is over is done again.", hint="Cancel it first.")
+    if run.status == RunStatus.COMPLETED and not request.from_start:
+        raise Conflict(
+            "The run is completed: its last checkpoint is its end.",
+            hint="Train it anew with `from_start` (tunix-rt runs retry ID --from-start).",
+        )
+    copied = (
+        "dataset_key",
+        "dataset_digest",
+        "model_id",
+        "engine",
+        "mode",
+        "eval_set",
+        "priority",
+        "max_attempts",
+        "timeout_seconds",
+        "config",
+    )
+    again = Run(
+        id=new_id(),
+        created_at=now(),
+        retry_of=run.id,
+        from_start=request.from_start,
+        request_digest=_digest({"retry": str(run.id), **request.model_dump()}),
+        **{name: getattr(run, name) for name in copied},
+    )
+    return await _enter(session, again, key)
+
+
+async def _enter(session: AsyncSession, run: Run, key: str | None) -> tuple[Run, int, bool]:
+    number, new = await queue.enqueue(
+        session,
+        KIND,
+        {"run": str(run.id)},
+        key=None if key is None else f"{KIND}:{key}",
+        needs=run.engine,
+        priority=run.priority,
+        max_attempts=run.max_attempts,
+    )
+    if not new:
+        found = (await session.scalars(select(Run).where(Run.job_number == number))).one()
+        if found.request_digest != run.request_digest:
+            raise Conflict(
+                f"The Idempotency-Key {cut(str(key), 60)!r} was used for another request (run {found.id}).",
+                hint="Take a new key for a new request.",
+            )
+        return found, number, False
+    run.job_number = number
+    run.status = RunStatus.PENDING
+    run.params = configs.flat(run.config)
+    run.queued_at = run.created_at
+    session.add(run)
+    await session.flush()
+    await states.begin(session, run.number, API)
+    return run, number, True
+
+
+def _digest(asked: dict[str, Any]) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+async def find(session: AsyncSession, text: str) -> Run:
+    """A run by its id or a unique prefix of it; see `base.ids.resolve`."""
+    found = await session.scalar(select(Run).where(Run.id == await ids.resolve(session, Run.id, text, "run")))
+    assert found is not None, "resolved in this session"
+    return found
+
+
+async def cancel(session: AsyncSession, run: Run) -> RunStatus:
+    """Cancel a run: at once where nobody has it, else its worker is asked to.
+
+    Returns:
+        Its state now: `cancelled` or `cancel_requested`.
+
+    Raises:
+        Conflict: it is over.
+    """
+    if await queue.cancel(session, run.job_number):
+        reason = "cancelled before it started"
+        await states.move(session, run.number, RunStatus.PENDING, RunStatus.CANCELLED, API, reason)
+        return RunStatus.CANCELLED
+    if await states.move(session, run.number, RunStatus.RUNNING, RunStatus.CANCEL_REQUESTED, API, "asked to cancel"):
+        return RunStatus.CANCEL_REQUESTED
+    status = await session.scalar(select(Run.status).where(Run.number == run.number))
+    if status == RunStatus.CANCEL_REQUESTED:
+        return RunStatus.CANCEL_REQUESTED
+    raise await states.refusal(session, run.number, "it cannot be cancelled any more")
+
+
+async def waiting_reason(session: AsyncSession, run: Run, lease_seconds: float) -> str | None:
+    """Why a run is in its state; of a pending one, also why nobody takes it."""
+    if run.status != RunStatus.PENDING:
+        return run.status_reason
+    available = await session.scalar(select(Job.available_at).where(Job.number == run.job_number))
+    reasons = [run.status_reason] if run.status_reason else []
+    if available is not None and available > now():
+        reasons.append(f"it is tried again at {available.isoformat(timespec='seconds').replace('+00:00', 'Z')}")
+    nobody = _nobody(run.engine, await workers.alive(session, lease_seconds))
+    if nobody is not None:
+        reasons.append(nobody)
+    return "; ".join(reasons) or None
+
+
+def _nobody(engine: str, alive: Sequence[Worker]) -> str | None:
+    if not alive:
+        return "no worker is running: start one with `tunix-rt worker`, or `tunix-rt serve`"
+    if any(worker.offers.get(engine, {}).get("available") and not worker.draining for worker in alive):
+        return None
+    why = {worker.offers.get(engine, {}).get("reason") for worker in alive} - {None}
+    return f"no running worker has the engine {engine!r}" + (f": {'; '.join(sorted(why))}" if why else "")
+
+
+async def accepted(session: AsyncSession, run: Run, lease_seconds: float) -> Accepted:
+    """A run as its request is answered."""
+    return Accepted(
+        run_id=run.id,
+        status=RunStatus(run.status),
+        status_reason=await waiting_reason(session, run, lease_seconds),
+        mode=run.mode,
+        created_at=run.created_at,
+        links=links(run.id, run.retry_of, run.dataset_key),
+    )
+
+
+async def state(session: AsyncSession, run: Run, lease_seconds: float) -> RunState:
+    """Where a run is."""
+    reason = await waiting_reason(session, run, lease_seconds)
+    return RunState.model_validate({**_columns(run), "run_id": run.id, "status_reason": reason})
+
+
+async def detail(session: AsyncSession, home: Path, run: Run, lease_seconds: float) -> RunDetail:
+    """All of a run."""
+    events = await session.scalars(select(RunEvent).where(RunEvent.run_number == run.number).order_by(RunEvent.number))
+    folder = logs.folder_of(home, run.id)
+    found = {
+        **_columns(run),
+        "run_id": run.id,
+        "status_reason": await waiting_reason(session, run, lease_seconds),
+        "events": [
+            Change(
+                time=event.time,
+                before=None if event.before is None else RunStatus(event.before),
+                after=RunStatus(event.after),
+                actor=event.actor,
+                reason=event.reason,
+            )
+            for event in events
+        ],
+        "links": links(run.id, run.retry_of, run.dataset_key),
+        **{stream: logs.tail(folder, stream) for stream in logs.STREAMS},
+    }
+    return RunDetail.model_validate(found)
+
+
+def _columns(run: Run) -> dict[str, Any]:
+    return {column.name: getattr(run, column.name) for column in Run.__table__.columns}

@@ -1,0 +1,59 @@
+"""SIGINT and SIGTERM as a wish to stop, which a training heeds at its next opportunity."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(Exception):
+    """The wish to stop came before the first step: nothing was trained, nothing is lost."""
+
+
+def install() -> Callable[[], bool]:
+    """Turn both signals into a wish for the rest of the process's life; a second one by SIGINT interrupts at once.
+
+    Whoever starts the process may block them first: they are let in here, and none is lost or kills.
+
+    Returns:
+        Whether somebody wants us to stop.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _frame: Any) -> None:
+        asked.append(number)
+        if len(asked) > 1 and number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    for number in _NUMBERS:
+        signal.signal(number, ask)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _NUMBERS)
+    return lambda: bool(asked)
+
+
+@contextmanager
+def heard() -> Iterator[Callable[[], bool]]:
+    """`install` for the length of a block."""
+    before = {number: signal.getsignal(number) for number in _NUMBERS}
+    try:
+        yield install()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)  # None: set by C code, which Python cannot set again
+
+
+def heed(stopping: Callable[[], bool]) -> None:
+    """End here if somebody wants us to stop.
+
+    Raises:
+        Stopped: they do.
+    """
+    if stopping():
+        raise Stopped
+
+
+def never() -> bool:
+    """For whom nobody can stop."""
+    return False
