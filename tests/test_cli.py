@@ -186,7 +186,7 @@ def test_the_doctor_shows_no_password(tmp_path: Path) -> None:
 
 def test_a_server_and_the_embedded_database_answer_alike(shell: Shell) -> None:
     server = subprocess.Popen(
-        [sys.executable, "-m", "tunix_rt.cli.main", "serve", "--port", "0"],
+        [sys.executable, "-m", "tunix_rt.cli.main", "serve", "--port", "0", "--workers", "0"],
         env=shell.environment,
         stderr=subprocess.PIPE,
         text=True,

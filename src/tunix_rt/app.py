@@ -16,6 +16,7 @@ from tunix_rt.evaluation.routes import router as evaluation
 from tunix_rt.jobs import loop
 from tunix_rt.runs.routes import DRY_RUNS
 from tunix_rt.runs.routes import router as runs
+from tunix_rt.runs.status import LocalEngines
 from tunix_rt.runs.tail import Hub
 from tunix_rt.traces.routes import router as traces
 
@@ -34,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.hub = hub = Hub(database, settings.home)
         app.state.lists = Together[bytes]()
         app.state.dry_runs = asyncio.Semaphore(DRY_RUNS)
+        app.state.local_engines = LocalEngines()
         app.state.stopping = asyncio.Event()
         background: list[asyncio.Task[None]] = []
         try:

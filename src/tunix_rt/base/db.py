@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,9 +25,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 from tunix_rt.base.durations import Durations
@@ -35,6 +43,10 @@ from tunix_rt.base.errors import BadInput, DiskFull, MissingExtra, Problem, Unav
 
 Json = JSON().with_variant(JSONB(), "postgresql")
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by INTEGER PRIMARY KEY only
+
+
+PING_AFTER_SECONDS = 1.0
+"""A pooled connection that rested for longer is tried before it is used."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -105,6 +117,25 @@ def begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _note_return(_dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["returned"] = time.monotonic()
+
+
+def _ping_if_idle(dialect: Dialect) -> Callable[[Any, ConnectionPoolEntry, Any], None]:
+    """Find out that a server was restarted before a session does; a ping each time is a third of a short session."""
+
+    def ping(dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        returned = record.info.get("returned")
+        if returned is None or time.monotonic() - returned < PING_AFTER_SECONDS:
+            return
+        try:
+            dialect.do_ping(dbapi_connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # the pool connects anew
+
+    return ping
+
+
 def explain(error: DBAPIError) -> Problem:
     """Say in our words what a database's own error means.
 
@@ -143,12 +174,10 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             parsed = make_url(url)
-            options: dict[str, Any] = {} if parsed.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
             self.engine = create_async_engine(
                 parsed,
                 json_serializer=lambda value: orjson.dumps(value).decode(),
                 json_deserializer=orjson.loads,
-                **options,
             )
         except ArgumentError:
             raise BadInput(
@@ -167,6 +196,9 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", begin_sqlite)
+        else:
+            event.listen(self.engine.sync_engine, "checkin", _note_return)
+            event.listen(self.engine.sync_engine, "checkout", _ping_if_idle(self.engine.dialect))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -28,10 +28,15 @@ class Settings(BaseSettings):
     cancel_grace_seconds: float = Field(default=30.0, ge=0, description="from SIGTERM to SIGKILL of a training")
     log_format: Literal["text", "json"] = Field(default="text", description="of the server's and the workers' logs")
 
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()  # a run's process starts in its own folder
+
     @property
     def sqlalchemy_url(self) -> str:
         """The database's URL with its driver named."""
-        url = self.database_url or f"sqlite:///{self.home.resolve() / 'tunix-rt.db'}"
+        url = self.database_url or f"sqlite:///{self.home / 'tunix-rt.db'}"
         for plain, driver in (
             ("sqlite://", "sqlite+aiosqlite://"),
             ("postgresql://", "postgresql+psycopg://"),

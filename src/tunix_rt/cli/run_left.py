@@ -8,10 +8,12 @@ from urllib.parse import quote
 
 import click
 
-from tunix_rt.base import jsontext, store
+from tunix_rt.base import store
 from tunix_rt.base.errors import Failed, NotFound, WrongUsage, cut, nearest
 from tunix_rt.cli import ansi, door, show
 from tunix_rt.cli.run_list import COLOURS, figure
+from tunix_rt.training import config
+from tunix_rt.training.config import TrainingConfig
 
 TAIL_LINES = 20
 
@@ -48,7 +50,7 @@ def show_(obj: dict[str, Any], run: str, as_json: bool) -> None:
 
 
 def _about(found: dict[str, Any]) -> list[tuple[str, str]]:
-    progress, config = found["progress"], found["config"]
+    progress = found["progress"]
     done = "" if progress is None else f"step {progress['step']} of {progress['total_steps']}"
     if progress is not None and progress["eta_seconds"] is not None and found["completed_at"] is None:
         done += f", {show.seconds(progress['eta_seconds'])} left"
@@ -71,9 +73,17 @@ def _about(found: dict[str, Any]) -> list[tuple[str, str]]:
         "progress": done,
         "score": None if found["score"] is None else figure(found["score"]),
         "retry of": found["retry_of"],
-        "config": jsontext.dumps(config).decode(),
+        "config": _chosen(found["config"]),
     }
     return [(name, str(value)) for name, value in rows.items() if value not in (None, "")]
+
+
+def _chosen(given: dict[str, Any]) -> str:
+    """What of a config is not the default, nor shown beside it."""
+    usual = config.flat(TrainingConfig().model_dump(mode="json"))
+    own = {key: value for key, value in config.flat(given).items() if key not in ("dataset", "model_id", "engine")}
+    changed = [f"{key}={value}" for key, value in own.items() if key not in usual or usual[key] != value]
+    return " ".join(changed) or "the defaults"
 
 
 def _history(events: list[dict[str, Any]]) -> None:

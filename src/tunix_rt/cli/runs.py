@@ -114,10 +114,7 @@ def _finish(ended: dict[str, Any] | None, as_json: bool) -> None:
     if ended is None or ended["status"] == "completed":
         return
     if not as_json:
-        reason = ended.get("status_reason")
-        click.secho(
-            f"The run is {ended['status']}." + (f" {show.printable(reason)}" if reason else ""), fg="red", err=True
-        )
+        click.secho(f"The run is {ended['status']}.", fg="red", err=True)
     raise click.exceptions.Exit(1)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base.db import DATABASE_DOWN, Database
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 BEATS_A_LEASE = 4
 SHARE_LEFT_TO_STOP = 0.2
 """Of a lease: kept for ending what runs before somebody else may take the job."""
+
+
+DATABASE_REFUSED = (DataError, IntegrityError, ProgrammingError)
+"""Of the database's errors: it answers, and would answer the same again."""
 
 
 class HeartbeatDead(Exception):

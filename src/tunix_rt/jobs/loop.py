@@ -14,7 +14,7 @@ from tunix_rt.base.errors import DiskFull, Problem, Unavailable
 from tunix_rt.base.tasks import undisturbed
 from tunix_rt.base.wake import Wake
 from tunix_rt.jobs import queue
-from tunix_rt.jobs.lease import HeartbeatDead, Lease
+from tunix_rt.jobs.lease import DATABASE_REFUSED, HeartbeatDead, Lease
 from tunix_rt.jobs.queue import Claimed, LeaseLost, Settled
 from tunix_rt.jobs.retry import End
 
@@ -62,7 +62,7 @@ async def claim(
     database: Database, handlers: Handlers, worker: str, offers: list[str], seconds: float, only: int | None = None
 ) -> Claimed | None:
     """Take a job, see `queue.claim`; the handler notes it in the same transaction."""
-    if only is None:
+    if only is None and database.is_sqlite:  # where a claim that finds nothing would have held up all writers
         async with database.read() as session:
             if not await queue.any_due(session, list(handlers), offers):
                 return None
@@ -114,28 +114,53 @@ async def _work_and_settle(lease: Lease, handler: Handler) -> Settled:
     except Exception as error:  # a bug of ours: the job is tried again and the log says where
         log.exception("the work failed")
         outcome = Outcome(End.CRASHED, f"{type(error).__name__}: {error}")
+    try:
+        return await _settle(lease, handler, outcome)
+    except LeaseLost:
+        raise
+    except Exception as error:  # a bug of ours again: without its result, the job can still be tried again
+        log.exception("the result could not be stored")
+        reason = f"its result could not be stored: {type(error).__name__}"
+        return await _settle(lease, handler, Outcome(End.CRASHED, reason))
+
+
+async def _settle(lease: Lease, handler: Handler, outcome: Outcome) -> Settled:
     while True:
         try:
-            async with lease.write("apply") as session:
+            async with lease.database.write("apply") as session:  # settling is guarded as holding is
                 settled = await queue.settle(session, lease.job, outcome.end, outcome.reason)
                 await handler.settled(session, lease.job, outcome, settled)
             return settled
+        except DATABASE_REFUSED:
+            raise
         except DATABASE_DOWN as error:  # until the heartbeat gives up
             log.warning("the result could not be stored yet", extra={"reason": type(error).__name__})
             await asyncio.sleep(0.5)
 
 
 async def reap(database: Database, handlers: Handlers, lease_seconds: float) -> int:
-    """Settle every job whose worker was not heard of until its lease ran out; returns how many."""
+    """Settle every job whose worker was not heard of until its lease ran out; returns how many.
+
+    One that cannot be settled, by a bug of ours, does not stand in the others' way: it is looked at again a lease later.
+    """
     count = 0
     while True:
-        async with database.write("reap") as session:
-            job = await queue.take_expired(session, lease_seconds)
-            if job is None:
-                return count
-            reason = f"worker {job.worker} was not heard of for {lease_seconds:g} s"
-            settled = await queue.settle(session, job, End.CRASHED, reason)
-            await handlers[job.kind].settled(session, job, Outcome(End.CRASHED, reason), settled)
+        job: Claimed | None = None
+        try:
+            async with database.write("reap") as session:
+                job = await queue.take_expired(session, list(handlers), lease_seconds)
+                if job is None:
+                    return count
+                reason = f"worker {job.worker} was not heard of for {lease_seconds:g} s"
+                settled = await queue.settle(session, job, End.CRASHED, reason)
+                await handlers[job.kind].settled(session, job, Outcome(End.CRASHED, reason), settled)
+        except Exception as error:
+            if job is None or (isinstance(error, DATABASE_DOWN) and not isinstance(error, DATABASE_REFUSED)):
+                raise
+            log.exception("a lost job could not be settled", extra={"job": job.number})
+            async with database.write("reap") as session:
+                await queue.put_off(session, job.number, lease_seconds)
+            continue
         count += 1
         log.warning("a lease ran out", extra={"job": job.number, "worker": job.worker, "state": settled.state})
 
@@ -148,7 +173,7 @@ async def keep_reaping(database: Database, handlers: Handlers, lease_seconds: fl
         except DATABASE_DOWN as error:
             log.warning("could not look for lost leases", extra={"reason": type(error).__name__})
         except Exception:
-            log.exception("a lost job could not be settled")
+            log.exception("could not look for lost leases")
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -195,11 +220,16 @@ async def run(
                 waiting.cancel()
                 continue
 
+            noted = False
+
             async def beside(session: AsyncSession, number: int = job.number) -> None:
+                nonlocal noted
+                noted = True
                 await beat(session, number)
 
             await perform(Lease(database, job, lease_seconds, stop, beside), handlers[job.kind])
-            beaten = float("-inf")
+            if noted:  # it is not ours any more
+                beaten = float("-inf")
 
 
 __all__ = ["Handler", "Handlers", "HeartbeatDead", "Outcome", "claim", "keep_reaping", "perform", "reap", "run"]

@@ -162,25 +162,30 @@ async def any_due(session: AsyncSession, kinds: Collection[str], offers: Collect
     return await session.scalar(select(Job.number).where(*_due(session, kinds, offers)).limit(1)) is not None
 
 
-async def take_expired(session: AsyncSession, lease_seconds: float) -> Claimed | None:
+def _expired(session: AsyncSession) -> list[ColumnElement[bool]]:
+    return [Job.state == JobState.RUNNING, Job.lease_expires_at < moment(session)]
+
+
+async def any_expired(session: AsyncSession) -> bool:
+    """Whether `take_expired` would find something: a look that takes no lock."""
+    return await session.scalar(select(Job.number).where(*_expired(session)).limit(1)) is not None
+
+
+async def take_expired(session: AsyncSession, kinds: Collection[str], lease_seconds: float) -> Claimed | None:
     """Take a job whose holder was not heard of until its lease ran out; the holder is shut out from here on.
 
     The caller settles it in the same transaction.
     """
     expired = (
         select(Job.number)
-        .where(Job.state == JobState.RUNNING, Job.lease_expires_at < moment(session))
+        .where(*_expired(session))
         .order_by(Job.lease_expires_at)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
     statement = (
         update(Job)
-        .where(
-            Job.number == expired.scalar_subquery(),
-            Job.state == JobState.RUNNING,
-            Job.lease_expires_at < moment(session),
-        )
+        .where(Job.number == expired.scalar_subquery(), *_expired(session))
         .values(
             claim=Job.claim + 1,
             expirations=Job.expirations + 1,
@@ -188,6 +193,12 @@ async def take_expired(session: AsyncSession, lease_seconds: float) -> Claimed |
         )
     )
     return await _taken(session, statement)
+
+
+async def put_off(session: AsyncSession, number: int, lease_seconds: float) -> None:
+    """Let a lease that ran out run out once more, later."""
+    values = {"lease_expires_at": moment(session, lease_seconds)}
+    await session.execute(_plain(update(Job).where(Job.number == number, Job.state == JobState.RUNNING).values(values)))
 
 
 async def _taken(session: AsyncSession, statement: Update) -> Claimed | None:

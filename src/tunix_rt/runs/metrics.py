@@ -150,7 +150,7 @@ def thinned(steps: Any, values: Any, most: int) -> list[int]:
     Args:
         steps: int64 (N,), ascending.
         values: float64 (N,).
-        most: points wanted at most, at least 8.
+        most: points wanted at most, at least 4; one more for a NaN where they are fewer than 5.
 
     Returns:
         places of the points that are kept, ascending; all of them where they are no more than `most`.
@@ -159,7 +159,7 @@ def thinned(steps: Any, values: Any, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     nan = np.isnan(values)
-    buckets = (most - 2) // (3 if nan.any() else 2)
+    buckets = max(1, (most - 2) // (3 if nan.any() else 2))
     width = (int(steps[-1]) - int(steps[0]) + 1) / buckets
     bucket = ((steps - steps[0]) / width).astype(np.int64)
     kept = {0, count - 1}

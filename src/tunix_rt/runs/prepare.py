@@ -43,7 +43,7 @@ async def prepare(database: Database, home: Path, run: Run) -> folders.RunFolder
         Problem: it cannot be trained: the data set lacks a split, the model's folder holds no model.
         DiskFull: the next attempt begins anew.
     """
-    path = folder_of(home.absolute(), run.id)  # the process starts in it, and a relative path would lead elsewhere
+    path = folder_of(home, run.id)
     if (path / "config.yaml").exists():
         return folders.RunFolder(path)
     if run.retry_of is not None and not run.from_start:

@@ -1,11 +1,14 @@
 """HTTP routes of the runs."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
+from starlette.types import Receive, Scope, Send
 
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, nearest
@@ -13,7 +16,7 @@ from tunix_rt.base.http import Download, Page, Pagination, Paging, ReadSession, 
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.together import Together
 from tunix_rt.datasets import service as datasets
-from tunix_rt.jobs import loop, queue
+from tunix_rt.jobs import loop, queue, workers
 from tunix_rt.jobs.lease import Lease
 from tunix_rt.runs import artifacts, logs, metrics, search, service, status
 from tunix_rt.runs.handlers import KIND
@@ -58,13 +61,29 @@ def _database(request: Request) -> Database:
     return found
 
 
+class EventStream(StreamingResponse):
+    """Server-Sent Events, closed with their connection: the base leaves that to the garbage collector, some day."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
+        super().__init__(events, headers=headers)
+        self.events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `StreamingResponse`."""
+        async with aclosing(self.events):
+            await super().__call__(scope, receive, send)
+
+
 # --- asking -----------------------------------------------------------------------------------------------------
 
 
 @router.get("/api/tunix/status")
 async def engines(request: Request, session: ReadSession) -> Status:
     """The engines, who has them with which devices, and why one is not available."""
-    return await status.status(session, _settings(request).lease_seconds)
+    alive = await workers.alive(session, _settings(request).lease_seconds)
+    return status.status(alive, None if alive else await request.app.state.local_engines.ask())
 
 
 @router.post(
@@ -208,7 +227,7 @@ async def state(request: Request, id: Id, session: ReadSession) -> RunState:
 
 @router.get(
     "/api/tunix/runs/{id}/logs",
-    response_class=StreamingResponse,
+    response_class=EventStream,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def follow_logs(
@@ -217,14 +236,14 @@ async def follow_logs(
     since_seq: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
     follow: bool = True,
     last_event_id: Annotated[str | None, Header(max_length=32)] = None,
-) -> StreamingResponse:
+) -> EventStream:
     """The logs of a run as Server-Sent Events, from the piece after `Last-Event-ID` or `since_seq` on."""
     async with _database(request).read() as session:
         found = await service.find(session, id)
     hub: Hub = request.app.state.hub
     events = hub.stream(found.number, _since(last_event_id, since_seq), follow)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return EventStream(events, headers=headers)
 
 
 def _since(last_event_id: str | None, since_seq: int | None) -> int:
@@ -243,7 +262,7 @@ async def metrics_(
     id: Id,
     session: ReadSession,
     keys: Annotated[list[str] | None, Query(description="names, or several with commas; default: all")] = None,
-    max_points: Annotated[int, Query(ge=8, le=100_000)] = 1000,
+    max_points: Annotated[int, Query(ge=4, le=100_000)] = 1000,
 ) -> Series:
     """Metrics by step, thinned with every extreme kept."""
     found = await service.find(session, id)
@@ -286,7 +305,7 @@ async def _folder(request: Request, id: str) -> Any:
 
 
 @router.get("/api/workers")
-async def workers(request: Request, session: ReadSession) -> Page[WorkerView]:
+async def workers_(request: Request, session: ReadSession) -> Page[WorkerView]:
     """Workers, the latest heard of first."""
     found = await status.worker_views(session, _settings(request).lease_seconds)
     return Page(data=found, pagination=Pagination(limit=len(found), next_cursor=None))

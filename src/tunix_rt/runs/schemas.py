@@ -179,13 +179,21 @@ class CheckpointView(BaseModel):
     metrics: dict[str, Number]
 
 
+class Offer(BaseModel):
+    """An engine that a worker has; `devices` fill up some seconds after its start."""
+
+    version: str | None
+    devices: list[str]
+
+
 class WorkerView(BaseModel):
-    """A worker; `alive` while it is heard of."""
+    """A worker; `alive` while it is heard of. `unavailable` says of the other engines why it does not have them."""
 
     name: str
     host: str
     pid: int
-    engines: dict[str, Any]
+    engines: dict[str, Offer]
+    unavailable: dict[str, str]
     current_run: uuid.UUID | None
     alive: bool
     draining: bool
@@ -194,7 +202,10 @@ class WorkerView(BaseModel):
 
 
 class EngineStatus(BaseModel):
-    """An engine: whether anybody has it, and why not."""
+    """An engine: whether a living worker has it (this machine, where no worker runs), and why not.
+
+    `workers` are those that have it; without one, runs of this engine wait, and `reason` says so.
+    """
 
     available: bool
     version: str | None

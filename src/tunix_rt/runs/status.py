@@ -1,15 +1,17 @@
 """What there is to train with: the engines of the workers, and of this machine where no worker runs."""
 
+import asyncio
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.jobs import workers
-from tunix_rt.jobs.models import Job
-from tunix_rt.runs.schemas import EngineStatus, Status, WorkerView
-from tunix_rt.training import engines
+from tunix_rt.jobs.models import Job, Worker
+from tunix_rt.runs.schemas import EngineStatus, Offer, Status, WorkerView
+from tunix_rt.training import engines, probe
 
 
 def offers() -> dict[str, Any]:
@@ -25,24 +27,41 @@ def offers() -> dict[str, Any]:
     }
 
 
-async def status(session: AsyncSession, lease_seconds: float) -> Status:
-    """The engines that the living workers have; of this machine where there are none."""
-    alive = await workers.alive(session, lease_seconds)
+class LocalEngines:
+    """The engines of this machine with their devices: looked for once, by a process of its own, when first asked."""
+
+    def __init__(self) -> None:
+        self._asked: asyncio.Task[dict[str, Any]] | None = None
+
+    async def ask(self) -> dict[str, Any]:
+        """See `training.probe.ask`."""
+        if self._asked is None:
+            self._asked = asyncio.create_task(asyncio.to_thread(probe.ask))
+        return await asyncio.shield(self._asked)
+
+
+def status(alive: Sequence[Worker], here: Mapping[str, Any] | None) -> Status:
+    """The engines that the living workers have.
+
+    Args:
+        alive: workers that were heard of.
+        here: the engines of this machine; asked for where no worker lives.
+    """
     found = {}
     for name in engines.ENGINES:
-        having = [worker for worker in alive if worker.offers.get(name, {}).get("available")]
-        shown = having[0].offers[name] if having else None
-        if shown is None:
-            shown = next((worker.offers[name] for worker in alive if name in worker.offers), None) or offers()[name]
-        devices = sorted({device for worker in having for device in worker.offers[name]["devices"]})
+        offered = {worker.name: worker.offers[name] for worker in alive if name in worker.offers}
+        having = {worker: offer for worker, offer in offered.items() if offer["available"]}
+        if here is not None:
+            offered = {"": here[name]}
+        shown = next(iter(having.values()), None) or next(iter(offered.values()), None) or offers()[name]
         reason = shown["reason"]
-        if not having and shown["available"]:
-            reason = "installed here, but no worker is running: start one with `tunix-rt worker` or `tunix-rt serve`"
+        if shown["available"] and not having:
+            reason = "no worker is running: start one with `tunix-rt worker` or `tunix-rt serve`"
         found[name] = EngineStatus(
-            available=bool(having),
+            available=shown["available"],
             version=shown["version"],
-            devices=devices,
-            workers=[worker.name for worker in having],
+            devices=sorted({device for offer in (having or offered).values() for device in offer["devices"]}),
+            workers=sorted(having),
             reason=reason,
         )
     return Status(engines=found, workers=len(alive))
@@ -64,7 +83,14 @@ async def worker_views(session: AsyncSession, lease_seconds: float) -> list[Work
             name=worker.name,
             host=worker.host,
             pid=worker.pid,
-            engines=worker.offers,
+            engines={
+                name: Offer(version=offer["version"], devices=offer["devices"])
+                for name, offer in worker.offers.items()
+                if offer["available"]
+            },
+            unavailable={
+                name: offer["reason"] or "unknown" for name, offer in worker.offers.items() if not offer["available"]
+            },
             current_run=current(worker.job_number) if worker.id in living else None,
             alive=worker.id in living,
             draining=worker.draining,

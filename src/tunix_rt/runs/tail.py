@@ -9,7 +9,7 @@ import asyncio
 import base64
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base import jsontext
 from tunix_rt.base.db import DATABASE_DOWN, Database
+from tunix_rt.base.tasks import undisturbed
 from tunix_rt.base.wake import Wake
 from tunix_rt.runs import logs
 from tunix_rt.runs.models import Run, RunEvent, RunLogChunk
@@ -217,7 +218,7 @@ class Hub:
             if not self._tails:
                 self._looking.clear()
 
-    async def stream(self, run_number: int, since: int, follow: bool = True) -> AsyncIterator[bytes]:
+    async def stream(self, run_number: int, since: int, follow: bool = True) -> AsyncGenerator[bytes, None]:
         """The events of a run for one viewer.
 
         Args:
@@ -229,9 +230,7 @@ class Hub:
             Server-Sent Events: the present state, the logs after `since`, changes of state as they come, a comment
             every 15 seconds without news, and `end` after the last piece of a run that is over.
         """
-        columns = (Run.number, Run.id, Run.status, Run.status_reason, Run.attempt, Run.revision, Run.log_seq)
-        async with self._readers, self._database.read() as session:
-            row = (await session.execute(select(*columns).where(Run.number == run_number))).one()
+        row = await undisturbed(self._present(run_number))
         place, told = since, row.revision + 1
         with self._watch(row) as tail:
             yield b"retry: 1000\n\n" + _status(row.status, row.status_reason, row.attempt)
@@ -243,9 +242,9 @@ class Hub:
                         raise RuntimeError(f"piece {place + 1} of run {row.id} is not in the index")
                     yield b"".join(event for _, event in events)
                     place = events[-1][0]
-                if told < len(tail.changes):
-                    yield b"".join(tail.changes[told:])
-                    told = len(tail.changes)
+                if changes := tail.changes[told:]:
+                    told += len(changes)  # and not to the end of a list that grows while a slow viewer takes these
+                    yield b"".join(changes)
                 if tail.over and place >= tail.latest:
                     yield tail.end
                     return
@@ -258,8 +257,16 @@ class Hub:
                 except TimeoutError:
                     yield b": still here\n\n"
 
+    async def _present(self, run_number: int) -> Any:
+        columns = (Run.number, Run.id, Run.status, Run.status_reason, Run.attempt, Run.revision, Run.log_seq)
+        async with self._readers, self._database.read() as session:
+            return (await session.execute(select(*columns).where(Run.number == run_number))).one()
+
     async def _older(self, tail: Tail, seq: int, until: int) -> list[tuple[int, bytes]]:
         """Events that are not kept ready any more, a few at a time."""
-        async with self._readers, self._database.read() as session:
-            pieces = await pieces_after(session, tail.number, seq, until)
+        pieces = await undisturbed(self._indexed(tail.number, seq, until))
         return await asyncio.to_thread(_events, tail.folder, pieces)
+
+    async def _indexed(self, run_number: int, seq: int, until: int) -> Sequence[Any]:
+        async with self._readers, self._database.read() as session:
+            return await pieces_after(session, run_number, seq, until)
