@@ -42,7 +42,8 @@ def main(
     """Claim and do jobs until asked to stop.
 
     SIGTERM, SIGINT, or the death of the parent that holds the other end of `parent_fd`, drains: nothing more is
-    claimed, and the present run checkpoints and goes back to the queue. A second signal kills its process at once.
+    claimed, and the present run checkpoints and goes back to the queue. A second SIGINT (Ctrl-C) kills its process at
+    once; the run is requeued when its lease runs out.
 
     Args:
         settings: read once, passed down.
@@ -51,7 +52,7 @@ def main(
         command: what a run starts; the training child.
 
     Returns:
-        The exit code: 0 after a drain, 1 when the heartbeat died, 137 after a second signal.
+        The exit code: 0 after a drain, 1 when the heartbeat died, 137 after a second SIGINT.
 
     Raises:
         Unavailable: the database does not answer, or is not at this release's version.
@@ -106,20 +107,21 @@ class _Worker:
             log.info("worker ready", extra={"engines": ",".join(self._available()) or "none"})
             try:
                 await claiming
-                return 0
-            except HeartbeatDead as dead:
+            except HeartbeatDead as dead:  # it stays registered, silent: the database is out of reach
                 log.error("the heartbeat died: the worker stops itself", extra={"reason": str(dead)})
-                return HEARTBEAT_DEAD
+                logging.shutdown()
+                os._exit(HEARTBEAT_DEAD)  # its run's process is dead; all else may wait for the database for ever
             except asyncio.CancelledError:
                 return KILLED
             finally:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
-                with contextlib.suppress(*DATABASE_DOWN):
-                    async with database.write("register") as session:
-                        await workers.remove(session, identity)
-                log.info("worker ended")
+            with contextlib.suppress(*DATABASE_DOWN):
+                async with database.write("register") as session:
+                    await workers.remove(session, identity)
+            log.info("worker ended")
+            return 0
 
     def _available(self) -> list[str]:
         return [name for name, engine in self.offers.items() if engine["available"]]

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from select import POLLIN, poll
 from typing import Any
 
 import orjson
@@ -19,9 +20,11 @@ from sqlalchemy import (
     Integer,
     Interval,
     MetaData,
+    bindparam,
     event,
     func,
     literal,
+    select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect, make_url
@@ -102,6 +105,31 @@ def moment(session: AsyncSession, seconds: float = 0.0) -> ColumnElement[datetim
     return func.statement_timestamp(type_=Utc) + literal(timedelta(seconds=seconds), Interval)
 
 
+class _FromNow(TypeDecorator[datetime]):
+    """A span of time that is bound as the moment so long from now, by our clock."""
+
+    impl = Utc
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else now() + value
+
+
+def later(sqlite: bool, name: str) -> ColumnElement[datetime]:
+    """As `moment`, for a statement that is built once: what is added is the timedelta bound as `name`."""
+    if sqlite:
+        return bindparam(name, type_=_FromNow())
+    return func.statement_timestamp(type_=Utc) + bindparam(name, type_=Interval)
+
+
+async def present(session: AsyncSession) -> datetime:
+    """The present by the database's clock."""
+    if is_sqlite(session):
+        return now()
+    found: datetime = (await session.execute(select(moment(session)))).scalar_one()
+    return found
+
+
 def prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
     """Set up a new SQLite connection: transactions are begun by us, writers queue, nothing acknowledged is lost."""
     dbapi_connection.isolation_level = None
@@ -121,19 +149,27 @@ def _note_return(_dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
     record.info["returned"] = time.monotonic()
 
 
-def _ping_if_idle(dialect: Dialect) -> Callable[[Any, ConnectionPoolEntry, Any], None]:
+def _ping_if_doubtful(dialect: Dialect) -> Callable[[Any, ConnectionPoolEntry, Any], None]:
     """Find out that a server was restarted before a session does; a ping each time is a third of a short session."""
 
     def ping(dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
         returned = record.info.get("returned")
-        if returned is None or time.monotonic() - returned < PING_AFTER_SECONDS:
+        if returned is None:
             return
         try:
-            dialect.do_ping(dbapi_connection)
+            if time.monotonic() - returned > PING_AFTER_SECONDS or _has_word(dbapi_connection.driver_connection):
+                dialect.do_ping(dbapi_connection)
         except dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError from error  # the pool connects anew
 
     return ping
+
+
+def _has_word(connection: Any) -> bool:
+    """Whether the server said something unasked, which mostly is that it has closed the connection."""
+    looking = poll()
+    looking.register(connection.fileno(), POLLIN)
+    return bool(looking.poll(0))
 
 
 def explain(error: DBAPIError) -> Problem:
@@ -198,7 +234,7 @@ class Database:
             event.listen(self.engine.sync_engine, "begin", begin_sqlite)
         else:
             event.listen(self.engine.sync_engine, "checkin", _note_return)
-            event.listen(self.engine.sync_engine, "checkout", _ping_if_idle(self.engine.dialect))
+            event.listen(self.engine.sync_engine, "checkout", _ping_if_doubtful(self.engine.dialect))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 BEATS_A_LEASE = 4
 SHARE_LEFT_TO_STOP = 0.2
 """Of a lease: kept for ending what runs before somebody else may take the job."""
+FRESH_SHARE = 0.1
+"""Of a lease: a beat that took longer is not passed on to the job's process, which counts from when it hears of it."""
 
 
 DATABASE_REFUSED = (DataError, IntegrityError, ProgrammingError)
@@ -37,6 +39,9 @@ class Lease:
         seconds: how long a lease lasts without a beat.
         stop: set when whoever does the job shall give it back.
         beside: what else each beat writes, in the same transaction.
+
+    Attributes:
+        on_beat: called after each beat that is younger than `FRESH_SHARE` of a lease.
     """
 
     def __init__(
@@ -51,8 +56,9 @@ class Lease:
         self.job = job
         self.seconds = seconds
         self.stop = stop
-        self.beats = 0
+        self.on_beat: Callable[[], None] | None = None
         self._beside = beside
+        self._beating: asyncio.Task[None] | None = None
         self._good_until = time.monotonic() + seconds
 
     @asynccontextmanager
@@ -66,8 +72,14 @@ class Lease:
         async with self.database.write(operation) as session:
             await queue.hold(session, self.job, self.seconds)
             yield session
-        self._good_until = started + self.seconds
-        self.beats += 1
+        self._good_until = max(self._good_until, started + self.seconds)
+        if self.on_beat is not None and self.age < self.seconds * FRESH_SHARE:
+            self.on_beat()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last beat that went well began."""
+        return time.monotonic() - (self._good_until - self.seconds)
 
     @property
     def seconds_left(self) -> float:
@@ -84,20 +96,22 @@ class Lease:
         pause = self.seconds / BEATS_A_LEASE
         while True:
             await asyncio.sleep(pause)
-            beat = asyncio.create_task(self._beat())
+            # A beat that is not answered in time is left to itself: a connection that is cancelled inside a
+            # transaction is lost, and one that is cancelled twice is never closed and keeps the process from ending.
+            beat = self._beating = asyncio.create_task(self._beat())
+            beat.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             try:
                 await asyncio.wait({beat}, timeout=max(0.0, self.seconds_left))
-            except asyncio.CancelledError:  # a connection that is cancelled inside a transaction is lost
+            except asyncio.CancelledError:
                 await asyncio.wait({beat}, timeout=self.seconds)
                 raise
-            finally:
-                if not beat.done():
-                    beat.cancel()
-            error = None if beat.cancelled() or not beat.done() else beat.exception()
-            if beat.done() and error is None:
+            if not beat.done():
+                raise HeartbeatDead(f"no beat for {self.seconds:g} s")
+            error = beat.exception()
+            if error is None:
                 pause = self.seconds / BEATS_A_LEASE
                 continue
-            if error is not None and not isinstance(error, DATABASE_DOWN):
+            if not isinstance(error, DATABASE_DOWN):
                 raise error
             log.warning("a beat failed", extra={"reason": type(error).__name__})
             if self.seconds_left <= 0:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,6 +20,8 @@ from tunix_rt.jobs.retry import End
 
 log = logging.getLogger(__name__)
 
+REAPER = "reaper"
+"""Who puts back what a lost worker held, in the histories."""
 LOOK_SECONDS = 1.0
 """How often to look for work, and for lost leases, without being woken."""
 
@@ -77,7 +79,7 @@ async def perform(lease: Lease, handler: Handler) -> Settled | None:
     """Do a claimed job to its end, beating all the while.
 
     Returns:
-        What became of it; None where it was lost to somebody else.
+        What became of it; None where it was lost to somebody else, or had to be let go.
 
     Raises:
         HeartbeatDead: the database was out of reach until the lease had nearly run out; the work was ended.
@@ -100,7 +102,7 @@ async def perform(lease: Lease, handler: Handler) -> Settled | None:
             await asyncio.gather(beating, working, return_exceptions=True)
 
 
-async def _work_and_settle(lease: Lease, handler: Handler) -> Settled:
+async def _work_and_settle(lease: Lease, handler: Handler) -> Settled | None:
     try:
         outcome = await handler.work(lease)
     except (LeaseLost, asyncio.CancelledError):
@@ -120,8 +122,14 @@ async def _work_and_settle(lease: Lease, handler: Handler) -> Settled:
         raise
     except Exception as error:  # a bug of ours again: without its result, the job can still be tried again
         log.exception("the result could not be stored")
-        reason = f"its result could not be stored: {type(error).__name__}"
-        return await _settle(lease, handler, Outcome(End.CRASHED, reason))
+        outcome = Outcome(End.CRASHED, f"its result could not be stored: {type(error).__name__}")
+    try:
+        return await _settle(lease, handler, outcome)
+    except LeaseLost:
+        raise
+    except Exception:
+        log.exception("the job is let go: its lease will run out")
+        return None
 
 
 async def _settle(lease: Lease, handler: Handler, outcome: Outcome) -> Settled:
@@ -141,11 +149,15 @@ async def _settle(lease: Lease, handler: Handler, outcome: Outcome) -> Settled:
 async def reap(database: Database, handlers: Handlers, lease_seconds: float) -> int:
     """Settle every job whose worker was not heard of until its lease ran out; returns how many.
 
-    One that cannot be settled, by a bug of ours, does not stand in the others' way: it is looked at again a lease later.
+    One that cannot be settled, by a bug of ours, does not stand in the others' way: its lease runs out once more.
     """
     count = 0
     while True:
         job: Claimed | None = None
+        if database.is_sqlite:
+            async with database.read() as session:
+                if not await queue.any_expired(session, list(handlers)):
+                    return count
         try:
             async with database.write("reap") as session:
                 job = await queue.take_expired(session, list(handlers), lease_seconds)
@@ -153,7 +165,8 @@ async def reap(database: Database, handlers: Handlers, lease_seconds: float) -> 
                     return count
                 reason = f"worker {job.worker} was not heard of for {lease_seconds:g} s"
                 settled = await queue.settle(session, job, End.CRASHED, reason)
-                await handlers[job.kind].settled(session, job, Outcome(End.CRASHED, reason), settled)
+                mine = replace(job, worker=REAPER)
+                await handlers[job.kind].settled(session, mine, Outcome(End.CRASHED, reason), settled)
         except Exception as error:
             if job is None or (isinstance(error, DATABASE_DOWN) and not isinstance(error, DATABASE_REFUSED)):
                 raise
@@ -202,34 +215,37 @@ async def run(
     """
     beaten, clock = float("-inf"), asyncio.get_running_loop().time
     stopping = asyncio.create_task(stop.wait())
-    async with Wake(database, queue.CHANNEL) as wake:
-        while not stop.is_set():
-            try:
-                if clock() - beaten > lease_seconds / 3:
-                    async with database.write("beat") as session:
-                        await beat(session, None)
-                    beaten = clock()
-                job = await claim(database, handlers, worker, offers(), lease_seconds)
-            except DATABASE_DOWN as error:
-                log.warning("the database does not answer", extra={"reason": type(error).__name__})
-                await asyncio.wait({stopping}, timeout=LOOK_SECONDS)
-                continue
-            if job is None:
-                waiting = asyncio.create_task(wake.wait(LOOK_SECONDS))
-                await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
-                continue
+    try:
+        async with Wake(database, queue.CHANNEL) as wake:
+            while not stop.is_set():
+                try:
+                    if clock() - beaten > lease_seconds / 3:
+                        async with database.write("beat") as session:
+                            await beat(session, None)
+                        beaten = clock()
+                    job = await claim(database, handlers, worker, offers(), lease_seconds)
+                except DATABASE_DOWN as error:
+                    log.warning("the database does not answer", extra={"reason": type(error).__name__})
+                    await asyncio.wait({stopping}, timeout=LOOK_SECONDS)
+                    continue
+                if job is None:
+                    waiting = asyncio.create_task(wake.wait(LOOK_SECONDS))
+                    await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    waiting.cancel()
+                    continue
 
-            noted = False
+                noted = False
 
-            async def beside(session: AsyncSession, number: int = job.number) -> None:
-                nonlocal noted
-                noted = True
-                await beat(session, number)
+                async def beside(session: AsyncSession, number: int = job.number) -> None:
+                    nonlocal noted
+                    noted = True
+                    await beat(session, number)
 
-            await perform(Lease(database, job, lease_seconds, stop, beside), handlers[job.kind])
-            if noted:  # it is not ours any more
-                beaten = float("-inf")
+                await perform(Lease(database, job, lease_seconds, stop, beside), handlers[job.kind])
+                if noted:  # it is not ours any more
+                    beaten = float("-inf")
+    finally:
+        stopping.cancel()
 
 
 __all__ = ["Handler", "Handlers", "HeartbeatDead", "Outcome", "claim", "keep_reaping", "perform", "reap", "run"]

@@ -4,16 +4,19 @@ A job is held by a lease that its holder keeps extending. Whoever takes the job 
 on the job's behalf names the claim that it was taken with: of two that believe to hold a job, one is refused.
 """
 
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Result, Update, func, or_, select, update
+from sqlalchemy import ColumnElement, Result, Select, Table, Update, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from tunix_rt.base.db import is_sqlite, moment, now
+from tunix_rt.base.db import is_sqlite, later, moment, present
 from tunix_rt.base.wake import announce
 from tunix_rt.jobs.models import Job, JobState
 from tunix_rt.jobs.retry import End, delay_seconds
@@ -130,45 +133,79 @@ async def claim(
         lease_seconds: for how long nobody else may have it.
         only: this job and no other.
     """
-    due = _due(session, kinds, offers)
-    if only is not None:
-        due = [Job.number == only, Job.state == JobState.PENDING]
-    first = select(Job.number).where(*due).order_by(Job.rank, Job.number).limit(1).with_for_update(skip_locked=True)
-    statement = (
-        update(Job)
-        .where(Job.number == first.scalar_subquery(), Job.state == JobState.PENDING)
-        .values(
-            state=JobState.RUNNING,
-            claim=Job.claim + 1,
-            worker=worker,
-            claimed_at=moment(session),
-            lease_expires_at=moment(session, lease_seconds),
-        )
-    )
-    return await _taken(session, statement)
-
-
-def _due(session: AsyncSession, kinds: Collection[str], offers: Collection[str]) -> list[ColumnElement[bool]]:
-    return [
-        Job.state == JobState.PENDING,
-        Job.available_at <= moment(session),
-        Job.kind.in_(kinds),
-        or_(Job.needs.is_(None), Job.needs.in_(offers)),
-    ]
+    values: dict[str, Any] = {"holder": worker, "at": timedelta(), "until": timedelta(seconds=lease_seconds)}
+    values |= {"kinds": list(kinds), "offers": list(offers)} if only is None else {"only": only}
+    row = (await session.execute(_claim(is_sqlite(session), only is not None), values)).one_or_none()
+    return None if row is None else Claimed(*row)
 
 
 async def any_due(session: AsyncSession, kinds: Collection[str], offers: Collection[str]) -> bool:
     """Whether `claim` would find something: a look that takes no lock."""
-    return await session.scalar(select(Job.number).where(*_due(session, kinds, offers)).limit(1)) is not None
+    values = {"kinds": list(kinds), "offers": list(offers), "at": timedelta()}
+    return await session.scalar(_first(is_sqlite(session), False), values) is not None
 
 
-def _expired(session: AsyncSession) -> list[ColumnElement[bool]]:
-    return [Job.state == JobState.RUNNING, Job.lease_expires_at < moment(session)]
+# What every job goes through is built once, and of the table rather than the class: to build a statement takes as long
+# as to send it, and so does the way of a class's statement through the ORM.
+
+_JOBS = cast(Table, Job.__table__)
+_JOB = _JOBS.c
+_PENDING = _JOB.state == JobState.PENDING
+_HELD = (
+    _JOB.number == bindparam("held_number"),
+    _JOB.claim == bindparam("held_claim"),
+    _JOB.state == JobState.RUNNING,
+)
 
 
-async def any_expired(session: AsyncSession) -> bool:
+@functools.cache
+def _first(sqlite: bool, only: bool) -> Select[tuple[int]]:
+    due: list[ColumnElement[bool]] = [_JOB.number == bindparam("only")]
+    if not only:
+        due = [
+            _JOB.available_at <= later(sqlite, "at"),
+            _JOB.kind.in_(bindparam("kinds", expanding=True)),
+            or_(_JOB.needs.is_(None), _JOB.needs.in_(bindparam("offers", expanding=True))),
+        ]
+    return select(_JOB.number).where(_PENDING, *due).order_by(_JOB.rank, _JOB.number).limit(1)
+
+
+@functools.cache
+def _claim(sqlite: bool, only: bool) -> ReturningUpdate[Any]:
+    first = _first(sqlite, only).with_for_update(skip_locked=True)
+    return (
+        update(_JOBS)
+        .where(_JOB.number == first.scalar_subquery(), _PENDING)
+        .values(
+            state=JobState.RUNNING,
+            claim=_JOB.claim + 1,
+            worker=bindparam("holder"),
+            claimed_at=later(sqlite, "at"),
+            lease_expires_at=later(sqlite, "until"),
+        )
+        .returning(*(_JOB[column.key] for column in _CLAIMED))
+    )
+
+
+@functools.cache
+def _hold(sqlite: bool) -> Update:
+    return update(_JOBS).where(*_HELD).values(lease_expires_at=later(sqlite, "until"))
+
+
+@functools.cache
+def _settle(sqlite: bool, waits: bool) -> Update:
+    when = {"available_at" if waits else "finished_at": later(sqlite, "at")}
+    told: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("state", "attempt", "reason")}
+    return update(_JOBS).where(*_HELD).values(**told, lease_expires_at=None, **when)
+
+
+def _expired(session: AsyncSession, kinds: Collection[str]) -> list[ColumnElement[bool]]:
+    return [Job.state == JobState.RUNNING, Job.lease_expires_at < moment(session), Job.kind.in_(kinds)]
+
+
+async def any_expired(session: AsyncSession, kinds: Collection[str]) -> bool:
     """Whether `take_expired` would find something: a look that takes no lock."""
-    return await session.scalar(select(Job.number).where(*_expired(session)).limit(1)) is not None
+    return await session.scalar(select(Job.number).where(*_expired(session, kinds)).limit(1)) is not None
 
 
 async def take_expired(session: AsyncSession, kinds: Collection[str], lease_seconds: float) -> Claimed | None:
@@ -178,14 +215,14 @@ async def take_expired(session: AsyncSession, kinds: Collection[str], lease_seco
     """
     expired = (
         select(Job.number)
-        .where(*_expired(session))
+        .where(*_expired(session, kinds))
         .order_by(Job.lease_expires_at)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
     statement = (
         update(Job)
-        .where(Job.number == expired.scalar_subquery(), *_expired(session))
+        .where(Job.number == expired.scalar_subquery(), *_expired(session, kinds))
         .values(
             claim=Job.claim + 1,
             expirations=Job.expirations + 1,
@@ -210,18 +247,18 @@ def _plain(statement: Update) -> Update:
     return statement.execution_options(synchronize_session=False)
 
 
-def _held(job: Claimed) -> list[ColumnElement[bool]]:
-    return [Job.number == job.number, Job.claim == job.claim, Job.state == JobState.RUNNING]
-
-
 async def hold(session: AsyncSession, job: Claimed, lease_seconds: float) -> None:
     """Extend the lease, and keep everybody else off the job until this transaction ends.
 
     Raises:
         LeaseLost: the job is not held with this claim any more.
     """
-    values = {"lease_expires_at": moment(session, lease_seconds)}
-    result: Result[Any] = await session.execute(_plain(update(Job).where(*_held(job)).values(values)))
+    await _of_holder(session, job, _hold(is_sqlite(session)), until=timedelta(seconds=lease_seconds))
+
+
+async def _of_holder(session: AsyncSession, job: Claimed, statement: Update, **values: Any) -> None:
+    values |= {"held_number": job.number, "held_claim": job.claim}
+    result: Result[Any] = await session.execute(statement, values)
     if result.rowcount != 1:  # type: ignore[attr-defined]  # an update's result has one
         raise LeaseLost(f"job {job.number}, claim {job.claim}")
 
@@ -248,17 +285,8 @@ async def settle(session: AsyncSession, job: Claimed, end: End, reason: str | No
     elif end is End.CRASHED and job.attempt < job.max_attempts:
         state, attempt, delay = JobState.PENDING, job.attempt + 1, delay_seconds(job.attempt)
     waits = state is JobState.PENDING
-    values = {
-        "state": state,
-        "attempt": attempt,
-        "reason": reason,
-        "lease_expires_at": None,
-        "available_at": moment(session, delay) if waits else Job.available_at,
-        "finished_at": None if waits else moment(session),
-    }
-    result: Result[Any] = await session.execute(_plain(update(Job).where(*_held(job)).values(values)))
-    if result.rowcount != 1:  # type: ignore[attr-defined]  # an update's result has one
-        raise LeaseLost(f"job {job.number}, claim {job.claim}")
+    values = {"new_state": state, "new_attempt": attempt, "new_reason": reason, "at": timedelta(seconds=delay)}
+    await _of_holder(session, job, _settle(is_sqlite(session), waits), **values)
     if waits:
         await announce(session, CHANNEL)
     return Settled(state, attempt, delay)
@@ -288,4 +316,4 @@ async def oldest_pending_seconds(session: AsyncSession) -> float:
     """For how long the job that was due first has been waiting; 0 where none waits."""
     due = select(func.min(Job.available_at)).where(Job.state == JobState.PENDING)
     oldest = await session.scalar(due)
-    return 0.0 if oldest is None else max(0.0, (now() - oldest).total_seconds())
+    return 0.0 if oldest is None else max(0.0, (await present(session) - oldest).total_seconds())

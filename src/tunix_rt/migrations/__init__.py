@@ -100,8 +100,12 @@ async def prepare(settings: Settings, database: Database) -> None:
         Unavailable: a server's database that holds something is at another version; it is migrated on purpose only.
     """
     url = settings.sqlalchemy_url
-    if database.is_sqlite:
+    try:
         settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"The folder {settings.home} cannot be made: {error.strerror}.", hint="Name another one by TUNIX_RT_HOME."
+        ) from None
     try:
         found = await asyncio.to_thread(current, url)
         if found == head():

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from tunix_rt.base.db import DATABASE_DOWN
 from tunix_rt.base.tasks import undisturbed
 from tunix_rt.base.wake import Wake
-from tunix_rt.jobs.lease import Lease
+from tunix_rt.jobs.lease import FRESH_SHARE, Lease
 from tunix_rt.runs import logs
 from tunix_rt.runs.follow import Follower, Update
 from tunix_rt.runs.models import Run
@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.03
 """Between two looks at what the process wrote: three calls of the operating system each."""
-LIFELINE_SHARE = 0.9
+LIFELINE_SHARE = 1 - FRESH_SHARE
 """Of a lease: a process that has not heard from its worker for so long ends itself, before somebody else may start."""
+LET_GO_SECONDS = 2.0
+"""How long a transaction may take to end once its job is lost."""
 UNASKED_SECONDS = 1.0
 
 Why = Literal["cancel", "timeout", "drain"]
@@ -97,10 +99,17 @@ async def execute(
     finally:
         os.close(theirs)
     log.info("process started", extra={"pid": process.pid, "file": file})
-    watch = _Watch(process, follower, lease, grace_seconds, timeout_seconds, ours)
+    watch = _Watch(process, follower, lease, grace_seconds, timeout_seconds)
+
+    def tell() -> None:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(ours, b".")
+
+    lease.on_beat = tell
     try:
         await watch.until_ended()
     finally:
+        lease.on_beat = None
         _signal_group(process.pid, signal.SIGKILL)  # what it has left behind, and itself where we were cancelled
         await process.wait()
         os.close(ours)
@@ -119,17 +128,14 @@ class _Watch:
         lease: Lease,
         grace_seconds: float,
         timeout_seconds: float | None,
-        lifeline: int,
     ) -> None:
         self.process, self.follower, self.lease = process, follower, lease
         self.grace_seconds = grace_seconds
         self.deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        self.lifeline = lifeline
         self.files = [(lease.job.claim, stream) for stream in logs.STREAMS]
         self.asked: Why | None = None
         self.killed = False
         self._kill_at: float | None = None
-        self._beats = -1
 
     async def until_ended(self) -> None:
         ended = asyncio.create_task(self.process.wait())
@@ -139,7 +145,6 @@ class _Watch:
                 try:
                     while not ended.done():
                         started = time.monotonic()
-                        await self._keep_alive()
                         await self.store()
                         if woken.done():
                             woken = asyncio.create_task(wake.wait(UNASKED_SECONDS))
@@ -153,17 +158,11 @@ class _Watch:
         finally:
             ended.cancel()
 
-    async def _keep_alive(self) -> None:
-        if self.lease.beats != self._beats:
-            self._beats = self.lease.beats
-            with contextlib.suppress(BlockingIOError, BrokenPipeError):
-                os.write(self.lifeline, b".")
-
     async def store(self, final: bool = False) -> None:
         """Store what is new; while the database does not answer, it stays in the files."""
         while (new := self.follower.look(self.files, final)) is not None:
             try:
-                await undisturbed(self._store(new))
+                await undisturbed(self._store(new), LET_GO_SECONDS)
             except DATABASE_DOWN as error:
                 log.warning("logs and metrics could not be stored yet", extra={"reason": type(error).__name__})
                 if not final:

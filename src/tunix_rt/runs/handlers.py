@@ -1,5 +1,6 @@
 """How a run is done: prepare its folder, run its process, and write down what became of it."""
 
+import logging
 import sys
 import uuid
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ from tunix_rt.runs.logs import folder_of
 from tunix_rt.runs.models import Run
 from tunix_rt.runs.prepare import prepare
 from tunix_rt.runs.states import RunStatus
+
+log = logging.getLogger(__name__)
 
 KIND = "run"
 STOPPED, REFUSED = 130, 2
@@ -99,7 +102,11 @@ class RunHandler:
     async def settled(self, session: AsyncSession, job: Claimed, outcome: Outcome, settled: Settled) -> None:
         """See `jobs.loop.Handler`."""
         run, at = await _locked(session, job)
-        await catch_up(session, run.number, folder_of(self._settings.home, run.id))
+        progress = None
+        try:
+            progress = (await catch_up(session, run.number, folder_of(self._settings.home, run.id))).progress
+        except OSError as error:  # the run's state must be true all the same
+            log.error("what the run left cannot be read", extra={"run": str(run.id), "reason": str(error)})
         ended: Ended = outcome.result or Ended(RunStatus.FAILED)
         values = _figures(run, at, ended)
         if outcome.end is End.CRASHED:
@@ -113,14 +120,16 @@ class RunHandler:
             after, reason = ended.status, outcome.reason
             if outcome.end is End.CRASHED and job.max_attempts > 1:
                 reason = f"all {job.max_attempts} attempts crashed; the last: {outcome.reason}"
-            values |= _end(run, at)
+            values |= ending(run.started_at, at)
+            if progress is not None:
+                values["progress"] = progress | {"eta_seconds": None}
         actor = job.worker
         if after is not RunStatus.CANCELLED and await states.move(
             session, run.number, RunStatus.RUNNING, after, actor, reason, **values
         ):
             return
         # Whoever asked to cancel was told that it is going to be cancelled, whatever became of the attempt.
-        values |= _end(run, at) | {"attempt": job.attempt}
+        values |= ending(run.started_at, at) | {"attempt": job.attempt}
         values.pop("queued_at", None)
         reason = "cancelled; its checkpoints and logs are kept"
         await states.move(session, run.number, RunStatus.CANCEL_REQUESTED, RunStatus.CANCELLED, actor, reason, **values)
@@ -155,9 +164,10 @@ def _figures(run: Any, at: datetime, ended: Ended) -> dict[str, Any]:
     return values
 
 
-def _end(run: Any, at: datetime) -> dict[str, Any]:
-    started = run.started_at or at
-    return {"completed_at": at, "duration_seconds": max(0.0, (at - started).total_seconds())}
+def ending(started_at: datetime | None, at: datetime) -> dict[str, Any]:
+    """Columns of a run that ends at a moment; one that never started lasted for no time that could be told."""
+    lasted = None if started_at is None else max(0.0, (at - started_at).total_seconds())
+    return {"completed_at": at, "duration_seconds": lasted}
 
 
 def _outcome(run: Run, ended: Exit, follower: Follower | None) -> Outcome:

@@ -138,13 +138,18 @@ def advance(known: Place, pieces: Sequence[dict[str, Any]]) -> None:
 
 
 def read(folder: Path, file: int, stream: str, offset: int, length: int) -> bytes:
-    """The bytes of a piece; fewer where the file was shortened by other hands."""
-    try:
-        with path_of(folder, file, stream).open("rb") as opened:
-            opened.seek(offset)
-            return opened.read(length)
-    except FileNotFoundError:
-        return b""
+    """The bytes of a piece.
+
+    Raises:
+        OSError: they are not there: a shared disk shows them later, or other hands have removed them.
+    """
+    path = path_of(folder, file, stream)
+    with path.open("rb") as opened:
+        opened.seek(offset)
+        found = opened.read(length)
+    if len(found) < length:
+        raise OSError(f"{path} holds {offset + len(found)} bytes of {offset + length} that were written")
+    return found
 
 
 def tail(folder: Path, stream: str, size: int = TAIL_BYTES) -> str:
@@ -154,9 +159,12 @@ def tail(folder: Path, stream: str, size: int = TAIL_BYTES) -> str:
     for file, name in reversed(files(folder)):
         if name != stream:
             continue
-        path = path_of(folder, file, stream)
-        whole = path.stat().st_size
-        part = read(folder, file, stream, max(0, whole - left), left)
+        try:
+            whole = path_of(folder, file, stream).stat().st_size
+            start = max(0, whole - left)
+            part = read(folder, file, stream, start, whole - start)
+        except OSError:  # removed as we look
+            continue
         parts.append(part)
         cut = whole > left
         left -= len(part)

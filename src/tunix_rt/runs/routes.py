@@ -1,6 +1,7 @@
 """HTTP routes of the runs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -16,8 +17,8 @@ from tunix_rt.base.http import Download, Page, Pagination, Paging, ReadSession, 
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.together import Together
 from tunix_rt.datasets import service as datasets
-from tunix_rt.jobs import loop, queue, workers
-from tunix_rt.jobs.lease import Lease
+from tunix_rt.jobs import loop, workers
+from tunix_rt.jobs.lease import HeartbeatDead, Lease
 from tunix_rt.runs import artifacts, logs, metrics, search, service, status
 from tunix_rt.runs.handlers import KIND
 from tunix_rt.runs.schemas import (
@@ -110,33 +111,27 @@ async def run(
             faults=[Fault("mode", "a real run needs mode=async")],
         )
     settings, database = _settings(request), _database(request)
-    claimed: queue.Claimed | None = None
     async with database.write("submit") as session:
         found, number, new = await service.submit(session, settings.home, body, key)
         accepted = await service.accepted(session, found, settings.lease_seconds)
-        if mode is None and new:
-            claimed = await queue.claim(session, service.API, [KIND], [], settings.lease_seconds, only=number)
-            assert claimed is not None, "inserted in this transaction"
-            await request.app.state.handlers[KIND].claimed(session, claimed)
     response.headers["location"] = accepted.links["self"]
     if mode == "async":
         return accepted
-    if claimed is not None:
-        await _do_here(request, claimed)
+    if new:
+        await asyncio.shield(_do_here(request, number))
     response.status_code = 200
     return await _when_over(request, found.id)
 
 
-async def _do_here(request: Request, claimed: queue.Claimed) -> None:
-    """Do a dry run in this process' name. Should we die, its lease runs out and a worker does it."""
-    settings: Settings = request.app.state.settings
-    lease = Lease(request.app.state.database, claimed, settings.lease_seconds, request.app.state.stopping)
-    await asyncio.shield(_perform(request.app.state.dry_runs, lease, request.app.state.handlers[KIND]))
-
-
-async def _perform(places: asyncio.Semaphore, lease: Lease, handler: loop.Handler) -> None:
-    async with places:
-        await loop.perform(lease, handler)
+async def _do_here(request: Request, number: int) -> None:
+    """Do a dry run in this process's name, unless a worker takes it first. Should we die, a worker does it."""
+    state = request.app.state
+    database, seconds = _database(request), _settings(request).lease_seconds
+    async with state.dry_runs:
+        claimed = await loop.claim(database, state.handlers, service.API, [], seconds, only=number)
+        if claimed is not None:
+            with contextlib.suppress(HeartbeatDead):  # then it is put back, and done by somebody else
+                await loop.perform(Lease(database, claimed, seconds, state.stopping), state.handlers[KIND])
 
 
 async def _when_over(request: Request, run_id: Any) -> Checked:
@@ -227,6 +222,7 @@ async def state(request: Request, id: Id, session: ReadSession) -> RunState:
 
 @router.get(
     "/api/tunix/runs/{id}/logs",
+    status_code=200,  # said, since FastAPI asks the class's constructor for it
     response_class=EventStream,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )

@@ -10,13 +10,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base import ids
-from tunix_rt.base.db import new_id, now
+from tunix_rt.base.db import new_id, present
 from tunix_rt.base.errors import BadInput, Conflict, Fault, cut, nearest
 from tunix_rt.datasets import seal
 from tunix_rt.jobs import queue, workers
 from tunix_rt.jobs.models import Job, Worker
 from tunix_rt.runs import logs, states
-from tunix_rt.runs.handlers import KIND
+from tunix_rt.runs.handlers import KIND, ending
 from tunix_rt.runs.models import Run, RunEvent
 from tunix_rt.runs.prepare import model_folder
 from tunix_rt.runs.schemas import Accepted, Change, RetryRequest, RunDetail, RunRequest, RunState, links
@@ -90,7 +90,6 @@ async def submit(
     asked = request.model_dump(mode="json")
     run = Run(
         id=new_id(),
-        created_at=now(),
         dataset_key=dataset.dataset_key,
         dataset_digest=dataset.digest,
         model_id=config.model_id,
@@ -135,7 +134,6 @@ async def retry(
     )
     again = Run(
         id=new_id(),
-        created_at=now(),
         retry_of=run.id,
         from_start=request.from_start,
         request_digest=_digest({"retry": str(run.id), **request.model_dump()}),
@@ -165,7 +163,7 @@ async def _enter(session: AsyncSession, run: Run, key: str | None) -> tuple[Run,
     run.job_number = number
     run.status = RunStatus.PENDING
     run.params = configs.flat(run.config)
-    run.queued_at = run.created_at
+    run.created_at = run.queued_at = await present(session)
     session.add(run)
     await session.flush()
     await states.begin(session, run.number, API)
@@ -193,8 +191,9 @@ async def cancel(session: AsyncSession, run: Run) -> RunStatus:
         Conflict: it is over.
     """
     if await queue.cancel(session, run.job_number):
-        reason = "cancelled before it started"
-        await states.move(session, run.number, RunStatus.PENDING, RunStatus.CANCELLED, API, reason)
+        reason = "cancelled before it started" if run.started_at is None else "cancelled while it waited to go on"
+        values = ending(run.started_at, await present(session))
+        await states.move(session, run.number, RunStatus.PENDING, RunStatus.CANCELLED, API, reason, **values)
         return RunStatus.CANCELLED
     if await states.move(session, run.number, RunStatus.RUNNING, RunStatus.CANCEL_REQUESTED, API, "asked to cancel"):
         return RunStatus.CANCEL_REQUESTED
@@ -210,7 +209,7 @@ async def waiting_reason(session: AsyncSession, run: Run, lease_seconds: float) 
         return run.status_reason
     available = await session.scalar(select(Job.available_at).where(Job.number == run.job_number))
     reasons = [run.status_reason] if run.status_reason else []
-    if available is not None and available > now():
+    if available is not None and available > await present(session):
         reasons.append(f"it is tried again at {available.isoformat(timespec='seconds').replace('+00:00', 'Z')}")
     nobody = _nobody(run.engine, await workers.alive(session, lease_seconds))
     if nobody is not None:

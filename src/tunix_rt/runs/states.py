@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Result, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tunix_rt.base.db import moment, now
+from tunix_rt.base.db import moment
 from tunix_rt.base.errors import Conflict
 from tunix_rt.base.wake import announce
 from tunix_rt.runs.models import Run, RunEvent
@@ -102,6 +102,13 @@ async def refusal(session: AsyncSession, number: int, what: str) -> Conflict:
 async def _note(
     session: AsyncSession, number: int, before: RunStatus | None, after: RunStatus, actor: str, reason: str | None
 ) -> None:
-    row = {"run_number": number, "time": now(), "before": before, "after": after, "actor": actor, "reason": reason}
+    row = {
+        "run_number": number,
+        "time": moment(session),
+        "before": before,
+        "after": after,
+        "actor": actor,
+        "reason": reason,
+    }
     await session.execute(insert(RunEvent).values(row))
     await announce(session, CHANNEL)

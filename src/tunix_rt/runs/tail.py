@@ -85,6 +85,7 @@ class Tail:
         self._last_change = 0
         self._ready: deque[tuple[int, bytes]] = deque()
         self._size = 0
+        self._complained = False
 
     def ready_after(self, seq: int) -> list[tuple[int, bytes]] | None:
         """The events after a number; None where they are not kept any more."""
@@ -116,6 +117,12 @@ class Tail:
             self.end = _event("end", content)
         if fresh:
             self.tell()
+
+    def complain(self, error: OSError) -> None:
+        """Say once that the logs cannot be read; each look tries again."""
+        if not self._complained:
+            log.error("logs cannot be read", extra={"folder": str(self.folder), "reason": str(error)})
+            self._complained = True
 
     def tell(self) -> None:
         """Wake the viewers."""
@@ -187,6 +194,9 @@ class Hub:
                 except DATABASE_DOWN as error:
                     log.warning("viewers wait for the database", extra={"reason": type(error).__name__})
                     await asyncio.sleep(UNASKED_SECONDS)
+                except Exception:  # a bug of ours: viewers that wait for ever would be another one
+                    log.exception("viewers could not be served")
+                    await asyncio.sleep(UNASKED_SECONDS)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _look(self) -> None:
@@ -197,7 +207,10 @@ class Hub:
             for row in rows:
                 tail = tails[row.number]
                 if row.revision != tail.revision or row.log_seq != tail.latest:
-                    await tail.refresh(session, row)
+                    try:
+                        await tail.refresh(session, row)
+                    except OSError as error:  # its files: the other runs' viewers are served all the same
+                        tail.complain(error)
 
     @contextmanager
     def _watch(self, row: Any) -> Iterator[Tail]:
@@ -236,19 +249,26 @@ class Hub:
             yield b"retry: 1000\n\n" + _status(row.status, row.status_reason, row.attempt)
             while True:
                 news, latest = tail.news, tail.latest
-                while place < latest:
-                    events = tail.ready_after(place) or await self._older(tail, place, latest)
+                while place < latest and not self._closing:
+                    try:
+                        events = tail.ready_after(place) or await self._older(tail, place, latest)
+                    except OSError as error:  # a viewer waits rather than miss a byte
+                        tail.complain(error)
+                        yield b": the logs cannot be read at present\n\n"
+                        await asyncio.sleep(UNASKED_SECONDS)
+                        continue
                     if not events:
                         raise RuntimeError(f"piece {place + 1} of run {row.id} is not in the index")
                     yield b"".join(event for _, event in events)
                     place = events[-1][0]
                 if changes := tail.changes[told:]:
-                    told += len(changes)  # and not to the end of a list that grows while a slow viewer takes these
+                    told += len(changes)
                     yield b"".join(changes)
+                    continue  # a slow viewer takes its time: there may be another change by now, and then the end
                 if tail.over and place >= tail.latest:
                     yield tail.end
                     return
-                if self._closing or (not follow and tail.revision >= row.revision):
+                if self._closing or (not follow and tail.revision >= row.revision and place >= row.log_seq):
                     return
                 if news is not tail.news:
                     continue
