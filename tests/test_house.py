@@ -46,6 +46,14 @@ async def test_health_answers(api: httpx.AsyncClient) -> None:
     assert answer.json()["status"] == "healthy"
 
 
+async def test_the_api_describes_itself(api: httpx.AsyncClient) -> None:
+    answer = await api.get("/openapi.json")
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found["openapi"].startswith("3.1")
+    assert {"/api/traces", "/api/tunix/run", "/api/tunix/runs/{id}/logs", "/metrics"} <= found["paths"].keys()
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
