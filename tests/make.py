@@ -1,13 +1,17 @@
 """Builders of stored things, through the product's own doors."""
 
 import asyncio
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
+from psycopg import sql
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -152,3 +156,22 @@ class Hand:
 def folder(settings: Settings, run_id: str) -> Path:
     """The folder of a run."""
     return settings.home / "runs" / run_id
+
+
+@contextmanager
+def out_of_reach(database: Database) -> Iterator[None]:
+    """The database cannot be written to: another process holds SQLite's lock, or the server takes no connection."""
+    url = database.engine.url
+    if database.is_sqlite:
+        with closing(sqlite3.connect(str(url.database), isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+        return
+    server = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    name = sql.Identifier(str(url.database))
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (url.database,))
+        yield
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))

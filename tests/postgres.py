@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib import util
 from pathlib import Path
 from typing import IO, Any
@@ -73,12 +74,19 @@ def _other_user() -> dict[str, Any]:
 
 
 class Postgres:
-    """A server that lives as long as the object's `start` and `stop` say."""
+    """A server that lives as long as the object's `start` and `stop` say.
 
-    def __init__(self) -> None:
+    Args:
+        options: its settings; by default fast ones, that keep nothing safe.
+        where: the folder for its own; default: memory, where there is such a disk.
+    """
+
+    def __init__(self, options: Mapping[str, str] = FAST, where: Path | None = None) -> None:
+        self.options = options
         self.user = _other_user()
         shared_memory = Path("/dev/shm")
-        where = shared_memory if os.access(shared_memory, os.W_OK) else None
+        if where is None and os.access(shared_memory, os.W_OK):
+            where = shared_memory
         self.folder = Path(tempfile.mkdtemp(prefix="tunix-rt-pg-", dir=where))
         self.data = self.folder / "data"
         self.binaries = find_binaries()
@@ -113,12 +121,10 @@ class Postgres:
         Raises:
             RuntimeError: it does not start; the text is the server's log.
         """
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-        environment |= {"LC_ALL": "C", "HOME": str(self.folder)}
         encoding = ["-E", "UTF8", "--locale=C", "--no-sync"]
         made = subprocess.run(
             [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", *encoding],
-            cwd="/", env=environment, capture_output=True, text=True, check=False, **self.user,
+            cwd="/", env=self._environment(), capture_output=True, text=True, check=False, **self.user,
         )  # fmt: skip
         if made.returncode:
             raise RuntimeError(made.stdout + made.stderr)
@@ -127,15 +133,35 @@ class Postgres:
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 self.port = free.getsockname()[1]
-            options = [f"-c{key}={value}" for key, value in FAST.items()]
-            command = [str(self.binaries / "postgres"), "-D", str(self.data), "-k", str(self.folder), "-h", "127.0.0.1"]
-            self.process = subprocess.Popen(
-                [*command, "-p", str(self.port), *options],
-                cwd="/", env=environment, stdout=self.log, stderr=self.log, **self.user,
-            )  # fmt: skip
-            if self._ready():
+            if self._launched():
                 return self
         raise RuntimeError((self.folder / "log").read_text())
+
+    def restart(self, by: signal.Signals = signal.SIGINT) -> None:
+        """Stop it and start it again, on its port and with its data.
+
+        Args:
+            by: SIGINT breaks connections off and ends in good order; SIGQUIT ends at once, and the start recovers what
+                was committed (all of it where `synchronous_commit` is on).
+        """
+        assert self.process is not None
+        self.process.send_signal(by)
+        self.process.wait(30)
+        if not self._launched():
+            raise RuntimeError((self.folder / "log").read_text())
+
+    def _environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+        return kept | {"LC_ALL": "C", "HOME": str(self.folder)}
+
+    def _launched(self) -> bool:
+        options = [f"-c{key}={value}" for key, value in self.options.items()]
+        command = [str(self.binaries / "postgres"), "-D", str(self.data), "-k", str(self.folder), "-h", "127.0.0.1"]
+        self.process = subprocess.Popen(
+            [*command, "-p", str(self.port), *options],
+            cwd="/", env=self._environment(), stdout=self.log, stderr=self.log, **self.user,
+        )  # fmt: skip
+        return self._ready()
 
     def _ready(self) -> bool:
         assert self.process is not None
@@ -143,7 +169,8 @@ class Postgres:
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError):
                 lines = (self.data / "postmaster.pid").read_text().splitlines()
-                if len(lines) >= 8 and lines[7].strip() == "ready":
+                # A server that ended at once has left its file behind.
+                if len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready":
                     return True
             time.sleep(0.01)
         return False

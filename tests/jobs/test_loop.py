@@ -1,19 +1,16 @@
 """Doing jobs: whatever happens to the work, the worker or the database, a job is done, tried again, or has failed."""
 
 import asyncio
-import contextlib
-import sqlite3
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tests.make import clock_jumps
+from tests.make import clock_jumps, out_of_reach
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, DiskFull, Unavailable
 from tunix_rt.base.settings import Settings
@@ -190,11 +187,10 @@ async def test_a_job_that_cannot_be_settled_at_all_does_not_stop_the_worker(data
 
 async def test_work_that_outlasts_its_lease_is_kept_by_beating(database: Database, settings: Settings) -> None:
     async def waits(lease: Lease) -> Outcome:
-        await until(lambda: beaten(lease, 6))  # one and a half leases
+        beats, enough = itertools.count(1), asyncio.Event()
+        lease.on_beat = lambda: enough.set() if next(beats) == 6 else None  # one and a half leases
+        await enough.wait()
         return DONE
-
-    async def beaten(lease: Lease, times: int) -> bool:
-        return lease.beats >= times
 
     number = await add(database)
     handler = Handler(waits)
@@ -321,25 +317,6 @@ async def test_an_idle_loop_ends_when_it_is_told_to_stop(database: Database, mon
 
 
 # --- a database that fails ------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def out_of_reach(database: Database) -> Any:
-    """The database cannot be written to: another process holds SQLite's lock, or the server takes no connection."""
-    url = database.engine.url
-    if database.is_sqlite:
-        with contextlib.closing(sqlite3.connect(str(url.database), isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield
-            connection.execute("ROLLBACK")
-        return
-    server = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
-    name = sql.Identifier(str(url.database))
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (url.database,))
-        yield
-        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
 
 
 async def test_a_dead_heartbeat_ends_the_work_and_the_loop(database: Database) -> None:

@@ -1,7 +1,6 @@
-"""The routes of the runs, through their public door, on both databases."""
+"""Asking for runs, and a run in every state, through the public door; `test_find` and `test_left` have the rest."""
 
 import asyncio
-import hashlib
 import json
 import uuid
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests import make
@@ -19,8 +17,7 @@ from tunix_rt.app import create_app
 from tunix_rt.base.settings import Settings
 from tunix_rt.jobs import workers
 from tunix_rt.jobs.retry import End
-from tunix_rt.runs import logs, metrics
-from tunix_rt.runs.models import Run
+from tunix_rt.runs import logs
 from tunix_rt.runs.states import RunStatus
 
 RUNS = "/api/tunix/runs"
@@ -258,280 +255,12 @@ async def test_an_id_may_be_given_by_a_unique_beginning(api: httpx.AsyncClient, 
     assert (await api.get(f"{RUNS}/{one[:5]}")).status_code == 422
 
 
-# --- lists ------------------------------------------------------------------------------------------------------
-
-
-async def test_pages_neither_skip_nor_repeat_while_runs_arrive(api: httpx.AsyncClient, hand: Hand) -> None:
-    runs = [await make.run(api) for _ in range(9)]
-    found, cursor = [], None
-    while True:
-        page = (await api.get(RUNS, params={"limit": 2} | ({"cursor": cursor} if cursor else {}))).json()
-        found += [row["run_id"] for row in page["data"]]
-        await make.run(api)
-        cursor = page["pagination"]["next_cursor"]
-        if cursor is None:
-            break
-    assert found == runs[::-1]
-
-
 async def test_a_row_has_what_a_list_shows_and_no_more(api: httpx.AsyncClient, hand: Hand) -> None:
     await make.run(api)
     [row] = (await api.get(RUNS)).json()["data"]
     shown = {"run_id", "dataset_key", "model_id", "engine", "mode", "status", "score", "attempt"}
     assert shown | {"created_at", "started_at", "completed_at", "duration_seconds"} <= row.keys()
     assert not {"config", "stdout", "stderr", "events", "provenance"} & row.keys()
-
-
-async def put(hand: Hand, run: str, **columns: Any) -> None:
-    async with hand.database.write() as session:
-        await session.execute(update(Run).where(Run.id == uuid.UUID(run)).values(**columns))
-
-
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("param.learning_rate=0.001", "a"),
-        ("param.learning_rate=1e-3", "a"),
-        ("param.learning_rate!=0.001", "bc"),
-        ("param.learning_rate>0.001", "bc"),
-        ("param.learning_rate>=0.01&param.learning_rate<0.02", "b"),
-        ("param.model.layers=2", "bc"),
-        ("param.schedule=linear", "b"),
-        ("param.schedule!=linear", "ac"),
-        ("param.model.tie_embeddings=false", "c"),
-        ("param.model.tie_embeddings=true", "ab"),
-        ("param.steps=null", ""),
-        ("param.absent=1", ""),
-        ("param.absent!=1", ""),
-        ("metric.loss<0.5", "a"),
-        ("metric.loss%3C0.5", "a"),
-        ("metric.loss<=0.5", "ab"),
-        ("metric.loss%3C=0.5", "ab"),
-        ("metric.loss>0.4&metric.loss<1", "b"),
-        ("metric.loss>=0.5", "b"),
-        ("metric.loss=0.5", "b"),
-        ("metric.loss!=0.5", "ac"),
-        ("metric.loss=NaN", "c"),
-        ("metric.eval_loss<9", "a"),
-        ("status=pending&engine=tunix&mode=local&model_id=scratch&dataset_key=data-v1", "abc"),
-        ("status=running&status=failed", ""),
-        ("dataset_key=other-v1", ""),
-        ("created_after=2001-01-01T00:00:00Z", "abc"),
-        ("created_before=2001-01-01T00:00:00Z", ""),
-    ],
-)
-async def test_runs_are_found_by_what_they_are(api: httpx.AsyncClient, hand: Hand, query: str, expected: str) -> None:
-    names = {}
-    for name, config, latest in (
-        ("a", {"learning_rate": 0.001, "model": {"layers": 1}}, {"loss": 0.25, "eval_loss": 1}),
-        ("b", {"learning_rate": 0.01, "schedule": "linear"}, {"loss": 0.5}),
-        ("c", {"learning_rate": 0.02, "model": {"tie_embeddings": False}}, {"loss": "NaN"}),
-    ):
-        run = await make.run(api, config=config)
-        names[run] = name
-        await put(hand, run, metrics=latest)
-    answer = await api.get(f"{RUNS}?{query}")
-    assert answer.status_code == 200, answer.text
-    assert "".join(sorted(names[row["run_id"]] for row in answer.json()["data"])) == expected
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "param.=1",
-        "param.learning_rate",
-        "param.learning_rate=",
-        "metric.loss<",
-        "metric.loss<=",
-        "metric.loss<abc",
-        "metric.loss~1",
-        "metric.a'b=1",
-        'metric.a"b=1',
-        "parameter.x=1",
-        "status=done",
-        "mode=fast",
-        "created_after=yesterday",
-        "created_after=2026-01-01T00:00:00",
-        "limit=0",
-        "cursor=x",
-        "metric.loss=%00",
-        "metric.loss=%ff",
-    ],
-)
-async def test_a_filter_that_is_none_is_422(api: httpx.AsyncClient, query: str) -> None:
-    answer = await api.get(f"{RUNS}?{query}")
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-
-
-# --- what a run left --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def left(api: httpx.AsyncClient, hand: Hand) -> tuple[str, Path]:
-    run = await make.run(api)
-    path = folder(hand, run)
-    for name, content in {
-        "config.yaml": b"steps: 1\n",
-        "events.jsonl": b"{}\n",
-        "checkpoints/step-00000100/state.safetensors": b"x" * 1000,
-        "checkpoints/step-00000020/state.safetensors": b"y" * 10,
-        "model/model.safetensors": bytes(range(256)) * 1000,
-        "predictions/abc.jsonl": b"{}",
-        "logs/0001.stdout.log": b"out",
-        "data/train.jsonl": b"{}",
-        "checkpoints/.step-00000200.ab.partial/state": b"half",
-        ".hidden": b"no",
-    }.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    secret = hand.settings.home / "secret"
-    secret.mkdir()
-    (secret / "key").write_text("secret")
-    (path / "link").symlink_to(secret / "key")
-    (path / "folder").symlink_to(secret)
-    return run, path
-
-
-async def test_artifacts_are_listed_with_digests_and_kinds(api: httpx.AsyncClient, left: tuple[str, Path]) -> None:
-    run, path = left
-    found = (await api.get(f"{RUNS}/{run}/artifacts")).json()["data"]
-    assert {item["path"]: item["kind"] for item in found} == {
-        "checkpoints/step-00000020/state.safetensors": "checkpoint",
-        "checkpoints/step-00000100/state.safetensors": "checkpoint",
-        "config.yaml": "config",
-        "data/train.jsonl": "other",
-        "events.jsonl": "log",
-        "logs/0001.stdout.log": "log",
-        "model/model.safetensors": "model",
-        "predictions/abc.jsonl": "predictions",
-    }
-    for item in found:
-        content = (path / item["path"]).read_bytes()
-        assert (item["size"], item["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
-    (path / "config.yaml").write_bytes(b"steps: 2\n")
-    changed = (await api.get(f"{RUNS}/{run}/artifacts")).json()["data"]
-    [digest] = [item["sha256"] for item in changed if item["path"] == "config.yaml"]
-    assert digest == hashlib.sha256(b"steps: 2\n").hexdigest()
-
-
-async def test_checkpoints_are_listed_with_the_figures_of_their_step(
-    api: httpx.AsyncClient, hand: Hand, left: tuple[str, Path]
-) -> None:
-    run, _ = left
-    async with hand.database.write() as session:
-        await metrics.store(session, 1, {("loss", 100): 0.5, ("eval_loss", 100): float("nan"), ("loss", 20): 2.0})
-    found = (await api.get(f"{RUNS}/{run}/checkpoints")).json()["data"]
-    assert [(item["step"], item["size"], item["metrics"]) for item in found] == [
-        (20, 10, {"loss": 2.0}),
-        (100, 1000, {"loss": 0.5, "eval_loss": "NaN"}),
-    ]
-    assert found[1]["path"] == "checkpoints/step-00000100"
-
-
-async def test_a_file_is_given_whole_in_ranges_and_not_twice(api: httpx.AsyncClient, left: tuple[str, Path]) -> None:
-    run, path = left
-    url, content = f"{RUNS}/{run}/artifacts/model/model.safetensors", (path / "model/model.safetensors").read_bytes()
-    whole = await api.get(url)
-    assert (whole.status_code, whole.content) == (200, content)
-    assert whole.headers["etag"] == f'"{hashlib.sha256(content).hexdigest()}"'
-    assert whole.headers["x-content-type-options"] == "nosniff"
-    assert whole.headers["content-disposition"].startswith("attachment")
-    assert whole.headers["content-type"] == "application/octet-stream"
-    for header, expected in (("bytes=0-9", content[:10]), ("bytes=-5", content[-5:]), ("bytes=1000-", content[1000:])):
-        part = await api.get(url, headers={"Range": header})
-        assert (part.status_code, part.content) == (206, expected)
-    first = int(part.headers["content-range"].split()[1].split("-")[0])
-    assert first == 1000
-    fresh = await api.get(url, headers={"Range": "bytes=0-9", "If-Range": whole.headers["etag"]})
-    stale = await api.get(url, headers={"Range": "bytes=0-9", "If-Range": '"other"'})
-    assert (fresh.status_code, stale.status_code, stale.content) == (206, 200, content)
-    again = await api.get(url, headers={"If-None-Match": f'W/"x", {whole.headers["etag"]}'})
-    assert (again.status_code, again.content) == (304, b"")
-    beyond = await api.get(url, headers={"Range": "bytes=999999999-"})
-    assert (beyond.status_code, beyond.headers["content-type"]) == (416, "application/problem+json")
-    assert (await api.get(url, headers={"Range": "lines=1-2"})).status_code == 422
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../secret/key",
-        "..%2f..%2fsecret%2fkey",
-        "%2e%2e/%2e%2e/secret/key",
-        "/etc/passwd",
-        "%2fetc%2fpasswd",
-        "link",
-        "folder/key",
-        "model",
-        "model/",
-        "model//model.safetensors",
-        "%2e/config.yaml",
-        ".hidden",
-        "checkpoints/.step-00000200.ab.partial/state",
-        "absent",
-        "config.yaml/x",
-        "a\\b",
-        "x" * 5000,
-    ],
-)
-async def test_nothing_outside_the_runs_folder_is_given(
-    api: httpx.AsyncClient, left: tuple[str, Path], name: str
-) -> None:
-    run, _ = left
-    scope = httpx.URL(f"http://test{RUNS}/{run}/artifacts/").copy_with(
-        raw_path=f"{RUNS}/{run}/artifacts/{name}".encode()
-    )
-    answer = await api.get(scope)
-    assert answer.status_code == 404, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "secret" not in answer.text.replace(name, "").replace("secret/key", "")
-
-
-async def test_a_file_that_grows_is_given_as_it_was_when_it_was_asked_for(
-    api: httpx.AsyncClient, left: tuple[str, Path]
-) -> None:
-    run, path = left
-    log = path / "logs" / "0001.stdout.log"
-    log.write_bytes(b"a" * 500_000)
-    async with api.stream("GET", f"{RUNS}/{run}/artifacts/logs/0001.stdout.log") as answer:
-        with log.open("ab") as file:
-            file.write(b"b" * 500_000)
-        content = await answer.aread()
-    assert answer.headers["content-length"] == "500000"
-    assert content == b"a" * 500_000
-
-
-async def test_the_end_of_the_logs_is_cut_at_a_line(api: httpx.AsyncClient, hand: Hand) -> None:
-    run = await make.run(api)
-    path = folder(hand, run) / "logs"
-    path.mkdir()
-    lines = [f"line {number} ü\n" for number in range(3000)]
-    (path / "0001.stdout.log").write_text("".join(lines[:2900]))
-    (path / "0003.stdout.log").write_text("".join(lines[2900:]))
-    (path / "0001.stderr.log").write_bytes(b"\xff one\n")
-    found = (await api.get(f"{RUNS}/{run}")).json()
-    assert found["stdout"].splitlines(keepends=True) == lines[-len(found["stdout"].splitlines()) :]
-    assert 10_240 - 20 < len(found["stdout"].encode()) <= 10_240
-    assert found["stderr"] == "\ufffd one\n"
-
-
-async def test_metrics_are_given_by_key_thinned_with_every_extreme(api: httpx.AsyncClient, hand: Hand) -> None:
-    run = await make.run(api)
-    values = {("loss", step): float(step % 97) for step in range(5000)}
-    values |= {("loss", 1234): 1e9, ("loss", 4321): float("-inf"), ("rate", 1): 0.5}
-    async with hand.database.write() as session:
-        await metrics.store(session, 1, values)
-        await metrics.store(session, 1, {("rate", 1): 0.25, ("rate", 2): float("nan"), ("rate", 3): float("inf")})
-    found = (await api.get(f"{RUNS}/{run}/metrics", params={"max_points": 100})).json()["series"]
-    assert found["rate"] == [[1, 0.25], [2, "NaN"], [3, "Infinity"]]
-    assert len(found["loss"]) <= 100
-    assert [1234, 1e9] in found["loss"]
-    assert [4321, "-Infinity"] in found["loss"]
-    assert (found["loss"][0], found["loss"][-1][0]) == ([0, 0.0], 4999)
-    only = (await api.get(f"{RUNS}/{run}/metrics", params={"keys": "rate"})).json()["series"]
-    assert only.keys() == {"rate"}
-    for bad in ({"max_points": 0}, {"max_points": 10**9}):
-        assert (await api.get(f"{RUNS}/{run}/metrics", params=bad)).status_code == 422
 
 
 # --- who does it ------------------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ class Handler(Protocol):
 
 
 Handlers = Mapping[str, Handler]
+Then = Callable[[AsyncSession], Awaitable[None]]
 
 
 async def claim(
@@ -69,14 +70,25 @@ async def claim(
             if not await queue.any_due(session, list(handlers), offers):
                 return None
     async with database.write("claim") as session:
-        job = await queue.claim(session, worker, list(handlers), offers, seconds, only)
-        if job is not None:
-            await handlers[job.kind].claimed(session, job)
-        return job
+        return await _take(session, handlers, worker, offers, seconds, only)
 
 
-async def perform(lease: Lease, handler: Handler) -> Settled | None:
+async def _take(
+    session: AsyncSession, handlers: Handlers, worker: str, offers: list[str], seconds: float, only: int | None = None
+) -> Claimed | None:
+    job = await queue.claim(session, worker, list(handlers), offers, seconds, only)
+    if job is not None:
+        await handlers[job.kind].claimed(session, job)
+    return job
+
+
+async def perform(lease: Lease, handler: Handler, then: Then | None = None) -> Settled | None:
     """Do a claimed job to its end, beating all the while.
+
+    Args:
+        lease: on the job.
+        handler: of its kind.
+        then: what else is written in the transaction that settles the job, if it can be.
 
     Returns:
         What became of it; None where it was lost to somebody else, or had to be let go.
@@ -86,7 +98,7 @@ async def perform(lease: Lease, handler: Handler) -> Settled | None:
     """
     with logs.bind(job=lease.job.number, **{key: value for key, value in lease.job.payload.items() if key == "run"}):
         beating = asyncio.create_task(lease.keep())
-        working = asyncio.create_task(_work_and_settle(lease, handler))
+        working = asyncio.create_task(_work_and_settle(lease, handler, then))
         try:
             await asyncio.wait({beating, working}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
@@ -102,7 +114,7 @@ async def perform(lease: Lease, handler: Handler) -> Settled | None:
             await asyncio.gather(beating, working, return_exceptions=True)
 
 
-async def _work_and_settle(lease: Lease, handler: Handler) -> Settled | None:
+async def _work_and_settle(lease: Lease, handler: Handler, then: Then | None) -> Settled | None:
     try:
         outcome = await handler.work(lease)
     except (LeaseLost, asyncio.CancelledError):
@@ -116,28 +128,26 @@ async def _work_and_settle(lease: Lease, handler: Handler) -> Settled | None:
     except Exception as error:  # a bug of ours: the job is tried again and the log says where
         log.exception("the work failed")
         outcome = Outcome(End.CRASHED, f"{type(error).__name__}: {error}")
-    try:
-        return await _settle(lease, handler, outcome)
-    except LeaseLost:
-        raise
-    except Exception as error:  # a bug of ours again: without its result, the job can still be tried again
-        log.exception("the result could not be stored")
-        outcome = Outcome(End.CRASHED, f"its result could not be stored: {type(error).__name__}")
-    try:
-        return await _settle(lease, handler, outcome)
-    except LeaseLost:
-        raise
-    except Exception:
-        log.exception("the job is let go: its lease will run out")
-        return None
+    lost = Outcome(End.CRASHED, "its result could not be stored")
+    for ending, also in ((outcome, then), (outcome, None), (lost, None)):
+        try:
+            return await _settle(lease, handler, ending, also)
+        except LeaseLost:
+            raise
+        except Exception:  # a bug of ours again: without `then`, or at last without its result, it can be settled
+            log.exception("the result could not be stored")
+    log.error("the job is let go: its lease will run out")
+    return None
 
 
-async def _settle(lease: Lease, handler: Handler, outcome: Outcome) -> Settled:
+async def _settle(lease: Lease, handler: Handler, outcome: Outcome, then: Then | None) -> Settled:
     while True:
         try:
             async with lease.database.write("apply") as session:  # settling is guarded as holding is
                 settled = await queue.settle(session, lease.job, outcome.end, outcome.reason)
                 await handler.settled(session, lease.job, outcome, settled)
+                if then is not None:
+                    await then(session)
             return settled
         except DATABASE_REFUSED:
             raise
@@ -213,17 +223,37 @@ async def run(
     Raises:
         HeartbeatDead: while a job was done; see `perform`.
     """
-    beaten, clock = float("-inf"), asyncio.get_running_loop().time
+    clock = asyncio.get_running_loop().time
+    beaten, noted = float("-inf"), False
+    job: Claimed | None = None
+    following: Claimed | None = None
+
+    def beat_is_due() -> bool:
+        return noted or clock() - beaten > lease_seconds / 3
+
+    async def beside(session: AsyncSession) -> None:
+        nonlocal noted
+        noted = True
+        assert job is not None, "beside a job"
+        await beat(session, job.number)
+
+    async def take_next(session: AsyncSession) -> None:
+        """Take the next job with the transaction that settles this one: of short jobs, twice as many a second."""
+        nonlocal following
+        following = None
+        if not (beat_is_due() or stop.is_set()):
+            following = await _take(session, handlers, worker, offers(), lease_seconds)
+
     stopping = asyncio.create_task(stop.wait())
     try:
         async with Wake(database, queue.CHANNEL) as wake:
-            while not stop.is_set():
+            while job is not None or not stop.is_set():
                 try:
-                    if clock() - beaten > lease_seconds / 3:
+                    if job is None and beat_is_due():
                         async with database.write("beat") as session:
                             await beat(session, None)
-                        beaten = clock()
-                    job = await claim(database, handlers, worker, offers(), lease_seconds)
+                        beaten, noted = clock(), False
+                    job = job or await claim(database, handlers, worker, offers(), lease_seconds)
                 except DATABASE_DOWN as error:
                     log.warning("the database does not answer", extra={"reason": type(error).__name__})
                     await asyncio.wait({stopping}, timeout=LOOK_SECONDS)
@@ -233,17 +263,9 @@ async def run(
                     await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
                     waiting.cancel()
                     continue
-
-                noted = False
-
-                async def beside(session: AsyncSession, number: int = job.number) -> None:
-                    nonlocal noted
-                    noted = True
-                    await beat(session, number)
-
-                await perform(Lease(database, job, lease_seconds, stop, beside), handlers[job.kind])
-                if noted:  # it is not ours any more
-                    beaten = float("-inf")
+                lease = Lease(database, job, lease_seconds, stop, beside)
+                settled = await perform(lease, handlers[job.kind], take_next)
+                job = None if settled is None else following
     finally:
         stopping.cancel()
 

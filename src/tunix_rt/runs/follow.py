@@ -1,5 +1,6 @@
 """Following a run's process by what it writes: logs into the index, events into metrics and progress."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ class Follower:
         if news.step is not None:
             progress["step"] = news.step
             seconds = news.step_seconds
-            if seconds is not None:
+            if seconds is not None and math.isfinite(seconds):
                 mean = self._mean_seconds
                 self._mean_seconds = seconds if mean is None else mean + SMOOTHING * (seconds - mean)
                 progress["eta_seconds"] = round(self._mean_seconds * max(0, progress["total_steps"] - news.step), 1)

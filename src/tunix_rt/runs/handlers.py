@@ -180,7 +180,10 @@ def _outcome(run: Run, ended: Exit, follower: Follower | None) -> Outcome:
     def is_(status: RunStatus) -> Ended:
         return Ended(status, ended.code if follower else None, result)
 
-    detail = end.get("detail") or f"its process ended with exit code {ended.code} and without a word in events.jsonl"
+    detail = (
+        str(end.get("detail") or "")
+        or f"its process ended with exit code {ended.code} and without a word in events.jsonl"
+    )
     if end.get("hint"):
         detail = f"{detail} {end['hint']}"
     if ended.asked == "cancel":

@@ -154,23 +154,17 @@ def read(folder: Path, file: int, stream: str, offset: int, length: int) -> byte
 
 def tail(folder: Path, stream: str, size: int = TAIL_BYTES) -> str:
     """The end of a stream over all starts, cut at a line, at most `size` bytes."""
-    left, parts = size, []
-    cut = False
+    found = b""
     for file, name in reversed(files(folder)):
-        if name != stream:
+        if name != stream or len(found) > size:
             continue
         try:
             whole = path_of(folder, file, stream).stat().st_size
-            start = max(0, whole - left)
-            part = read(folder, file, stream, start, whole - start)
+            start = max(0, whole - (size + 1 - len(found)))  # one more, which tells whether something is cut off
+            found = read(folder, file, stream, start, whole - start) + found
         except OSError:  # removed as we look
             continue
-        parts.append(part)
-        cut = whole > left
-        left -= len(part)
-        if cut or left <= 0:
-            break
-    joined = b"".join(reversed(parts))
-    if cut and b"\n" in joined:
-        joined = joined[joined.index(b"\n") + 1 :]
-    return joined.decode("utf-8", errors="replace")
+    if len(found) > size:
+        found = found[-size:]
+        found = found[found.find(b"\n") + 1 :]
+    return found.decode("utf-8", errors="replace")

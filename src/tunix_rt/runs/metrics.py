@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tunix_rt.base import jsontext
 from tunix_rt.base.db import is_sqlite
 from tunix_rt.runs.models import RunMetric
 from tunix_rt.runs.schemas import Number
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 READ_BYTES = 2**20
 ROWS = 2000
+_INT64 = 2**63
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -63,17 +65,40 @@ def news(path: Path, offset: int) -> News:
     found.offset += len(whole)
     for line in whole.splitlines():
         try:
-            event = json.loads(line)  # and not jsontext: another engine may write NaN as Python does
-            _take(found, event)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            event = json.loads(line, parse_int=_integer)  # and not jsontext: an engine may write NaN as Python does
+            _take(found, _storable(event) if b"\\u" in line else event)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             log.warning("an event that is none was left out", extra={"file": str(path)})
     return found
 
 
+def _integer(digits: str) -> float:
+    number = float(digits)
+    return int(digits) if abs(number) < _INT64 else number
+
+
+def _step(value: Any) -> int:
+    step = int(value)
+    if not 0 <= step < _INT64:
+        raise ValueError(f"no step: {step}")
+    return step
+
+
+def _storable(value: Any) -> Any:
+    """The value without the characters that no database keeps: NUL and lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_storable(key): _storable(inner) for key, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _take(found: News, event: dict[str, Any]) -> None:
     kind = event["event"]
+    if kind in ("check", "end"):
+        jsontext.dumps(event)  # is kept as it is: it must not be nested too deeply
     if kind in ("step", "eval"):
-        step = int(event["step"])
+        step = _step(event["step"])
         prefix = "eval_" if kind == "eval" else ""
         for key, value in event.items():
             number = _NOT_FINITE.get(value, value) if isinstance(value, str) else value
@@ -83,7 +108,7 @@ def _take(found: News, event: dict[str, Any]) -> None:
             found.step = step
             found.step_seconds = float(event["step_seconds"]) if "step_seconds" in event else None
     elif kind == "plan":
-        found.total_steps = int(event["steps"])
+        found.total_steps = _step(event["steps"])
     elif kind == "check":
         found.checks = {key: value for key, value in event.items() if key not in ("event", "time")}
     elif kind == "end":

@@ -19,7 +19,9 @@ from tunix_rt.runs.states import RunStatus
 
 PREFIXES = ("param.", "metric.")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_EXPRESSION = re.compile(r"(?P<kind>param|metric)\.(?P<name>[^=!<>]*)(?P<operator>!=|<=|>=|=|<|>)(?P<value>.*)", re.S)
+_EXPRESSION = re.compile(
+    r"(?P<kind>param|metric)\.(?P<name>[^=!<>]*)(?P<operator>!=|<=|>=|=|<|>)(?P<value>(?!=).*)", re.S
+)
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 

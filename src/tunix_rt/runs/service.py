@@ -190,17 +190,21 @@ async def cancel(session: AsyncSession, run: Run) -> RunStatus:
     Raises:
         Conflict: it is over.
     """
-    if await queue.cancel(session, run.job_number):
-        reason = "cancelled before it started" if run.started_at is None else "cancelled while it waited to go on"
-        values = ending(run.started_at, await present(session))
-        await states.move(session, run.number, RunStatus.PENDING, RunStatus.CANCELLED, API, reason, **values)
-        return RunStatus.CANCELLED
-    if await states.move(session, run.number, RunStatus.RUNNING, RunStatus.CANCEL_REQUESTED, API, "asked to cancel"):
-        return RunStatus.CANCEL_REQUESTED
-    status = await session.scalar(select(Run.status).where(Run.number == run.number))
-    if status == RunStatus.CANCEL_REQUESTED:
-        return RunStatus.CANCEL_REQUESTED
-    raise await states.refusal(session, run.number, "it cannot be cancelled any more")
+    while True:
+        if await queue.cancel(session, run.job_number):
+            reason = "cancelled before it started" if run.started_at is None else "cancelled while it waited to go on"
+            values = ending(run.started_at, await present(session))
+            await states.move(session, run.number, RunStatus.PENDING, RunStatus.CANCELLED, API, reason, **values)
+            return RunStatus.CANCELLED
+        asked = "asked to cancel"
+        if await states.move(session, run.number, RunStatus.RUNNING, RunStatus.CANCEL_REQUESTED, API, asked):
+            return RunStatus.CANCEL_REQUESTED
+        status = await session.scalar(select(Run.status).where(Run.number == run.number))
+        if status == RunStatus.CANCEL_REQUESTED:
+            return RunStatus.CANCEL_REQUESTED
+        if status in FINAL:
+            raise await states.refusal(session, run.number, "it cannot be cancelled any more")
+        # Else its worker put it back, or somebody took it, between two of our looks (on PostgreSQL).
 
 
 async def waiting_reason(session: AsyncSession, run: Run, lease_seconds: float) -> str | None:
