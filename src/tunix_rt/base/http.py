@@ -242,11 +242,7 @@ class Paging:
         BadInput: the cursor is not one of ours.
     """
 
-    def __init__(
-        self,
-        limit: Annotated[int, Query(ge=1, le=200)] = 20,
-        cursor: Annotated[str | None, Query(max_length=200)] = None,
-    ) -> None:
+    def __init__(self, limit: int = 20, cursor: str | None = None) -> None:
         self.limit = limit
         self.after: tuple[datetime, uuid.UUID] | None = None
         if cursor is not None:
@@ -280,6 +276,15 @@ class Paging:
             when, last = key(data[-1])
             cursor = base64.urlsafe_b64encode(f"{when.isoformat()}|{last}".encode()).decode()
         return Page(data=data, pagination=Pagination(limit=self.limit, next_cursor=cursor))
+
+
+async def _paging(  # a coroutine, as all dependencies are: anything else is called in a thread, which takes longer
+    limit: Annotated[int, Query(ge=1, le=200)] = 20, cursor: Annotated[str | None, Query(max_length=200)] = None
+) -> Paging:
+    return Paging(limit, cursor)
+
+
+Paged = Annotated[Paging, Depends(_paging)]
 
 
 # --- errors -----------------------------------------------------------------------------------------------------

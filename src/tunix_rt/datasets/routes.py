@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from tunix_rt.base.http import Page, Paging, ReadSession, StrictRoute, WriteSession
+from tunix_rt.base.http import Page, Paged, ReadSession, StrictRoute, WriteSession
 from tunix_rt.datasets import seal, service
 from tunix_rt.datasets.schemas import AuditRequest, BuildRequest, Diff, Manifest
 from tunix_rt.traces.schemas import TraceRow
@@ -22,9 +22,7 @@ async def build(request: BuildRequest, session: WriteSession, response: Response
 
 
 @router.get("")
-async def manifests(
-    session: ReadSession, paging: Annotated[Paging, Depends()], name: str | None = None
-) -> Page[Manifest]:
+async def manifests(session: ReadSession, paging: Paged, name: str | None = None) -> Page[Manifest]:
     """Versions, newest first."""
     return await service.manifests(session, paging, name)
 
@@ -42,9 +40,7 @@ async def manifest(key: str, session: ReadSession) -> Manifest:
 
 
 @router.get("/{key}/traces")
-async def traces(
-    key: str, session: ReadSession, paging: Annotated[Paging, Depends()], split: str | None = None
-) -> Page[TraceRow]:
+async def traces(key: str, session: ReadSession, paging: Paged, split: str | None = None) -> Page[TraceRow]:
     """Its traces, newest first."""
     return await service.traces(session, key, split, paging)
 

@@ -20,7 +20,7 @@ from starlette.datastructures import UploadFile
 
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, cut
-from tunix_rt.base.http import Page, Pagination, Paging, ReadSession, StrictRoute, UploadRoute, uploaded
+from tunix_rt.base.http import Page, Paged, Pagination, ReadSession, StrictRoute, UploadRoute, uploaded
 from tunix_rt.base.store import naming_full_disk
 from tunix_rt.evaluation import comparing, eval_sets, files, leaderboard, scorecard, service, statistics
 from tunix_rt.evaluation.judges import DEFAULT, Judge, named
@@ -49,7 +49,7 @@ Margin = Annotated[float, Query(ge=0, lt=1, allow_inf_nan=False)]
 Seed = Annotated[int, Query(ge=0, lt=2**63)]
 
 
-def _decoding(
+async def _decoding(
     temperature: Annotated[float | None, Query(ge=0, le=100)] = None,
     top_p: Annotated[float | None, Query(gt=0, le=1)] = None,
     top_k: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
@@ -101,7 +101,7 @@ def _eval_set(eval_set: EvalSet) -> EvalSetView:
 
 
 @router.get("/api/eval-sets")
-async def list_eval_sets(session: ReadSession, paging: Annotated[Paging, Depends()]) -> Page[EvalSetView]:
+async def list_eval_sets(session: ReadSession, paging: Paged) -> Page[EvalSetView]:
     """Eval sets, newest first."""
     found = await eval_sets.newest(session, paging.where(EvalSet.created_at, EvalSet.id), paging.limit + 1)
     return paging.page([_eval_set(row) for row in found], key=lambda row: (row.created_at, row.id))
@@ -167,7 +167,7 @@ def _rules(rules: list[str | None]) -> dict[str, int]:
 
 
 @router.get("/api/evaluations")
-async def list_evaluations(session: ReadSession, paging: Annotated[Paging, Depends()]) -> Page[EvaluationView]:
+async def list_evaluations(session: ReadSession, paging: Paged) -> Page[EvaluationView]:
     """Every evaluation, newest first, older ones of the same name too."""
     conditions = paging.where(Evaluation.created_at, Evaluation.id)
     found = await service.evaluations(session, conditions, paging.limit + 1)
@@ -282,7 +282,7 @@ def _after(cursor: str | None) -> int:
 @router.get("/api/tunix/evaluations")
 async def boards(
     session: ReadSession,
-    paging: Annotated[Paging, Depends()],
+    paging: Paged,
     eval_set: Annotated[str | None, Query(max_length=200)] = None,
     dataset_key: Label = None,
     model_id: Label = None,

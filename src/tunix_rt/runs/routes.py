@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, nearest
-from tunix_rt.base.http import Download, Page, Pagination, Paging, ReadSession, StrictRoute, WriteSession
+from tunix_rt.base.http import Download, Page, Paged, Pagination, ReadSession, StrictRoute, WriteSession
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.together import Together
 from tunix_rt.datasets import service as datasets
@@ -163,7 +163,7 @@ async def export(request: Request, body: ExportRequest) -> StreamingResponse:
 # --- looking ----------------------------------------------------------------------------------------------------
 
 
-def _filters(
+async def _filters(
     request: Request,
     status: Annotated[list[RunStatus] | None, Query()] = None,
     dataset_key: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
@@ -193,7 +193,7 @@ def _filters(
 async def runs(
     request: Request,
     filters: Annotated[search.RunFilters, Depends(_filters)],
-    paging: Annotated[Paging, Depends()],
+    paging: Paged,
 ) -> Response:
     """Runs, newest first; also by `param.NAME=VALUE` and `metric.NAME<VALUE`."""
     database, lists = _database(request), request.app.state.lists

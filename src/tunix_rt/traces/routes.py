@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from tunix_rt.base.errors import BadInput, Fault
-from tunix_rt.base.http import Page, Paging, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
+from tunix_rt.base.http import Page, Paged, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
 from tunix_rt.traces import export, intake, make, service, stream
 from tunix_rt.traces.compare import compare
 from tunix_rt.traces.format import MAX_SOURCE, TraceIn
@@ -38,7 +38,7 @@ Id = Annotated[str, Path(description="the id, or 6 or more of its first hexadeci
 Name = Annotated[str, Query(description="as the id in a path")]
 
 
-def filters(
+async def filters(
     request: Request,
     source: Annotated[str | None, Query(min_length=1, max_length=MAX_SOURCE)] = None,
     q: Annotated[str | None, Query(max_length=1_000, description="words that all occur in prompt or answer")] = None,
@@ -106,7 +106,7 @@ async def import_(
 
 
 @router.get("", openapi_extra=FILTERED)
-async def find(session: ReadSession, filters: Filters, paging: Annotated[Paging, Depends()]) -> Page[TraceRow]:
+async def find(session: ReadSession, filters: Filters, paging: Paged) -> Page[TraceRow]:
     """Traces, newest first."""
     return await service.find(session, filters, paging)
 
