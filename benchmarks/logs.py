@@ -184,11 +184,11 @@ def flood(where: Place, lines: int, rounds: int) -> dict[str, Any]:
             followed.append(json.loads((folder / "took.json").read_text()))
             log = folder / "logs" / "0001.stdout.log"
             listed = api.get(f"/api/tunix/runs/{run}/logs?follow=false").text
-            size = sum(
-                len(json.loads(part.split("\n")[0])["chunk"]) for part in listed.split("data: ") if '"chunk"' in part
-            )
-            if not (size == log.stat().st_size and log.read_bytes().count(b"\n") == lines):
-                raise RuntimeError(f"{size} bytes are indexed, {log.stat().st_size} written")
+            told = "".join(
+                json.loads(part.split("\n")[0])["chunk"] for part in listed.split("data: ") if '"chunk"' in part
+            ).encode()
+            if told != log.read_bytes() or told.count(b"\n") != lines:
+                raise RuntimeError(f"{len(told)} bytes are indexed, {log.stat().st_size} written")
             beside = where.home / f"alone{number}"
             beside.mkdir()
             with (beside / "out").open("ab") as out:

@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -158,13 +158,15 @@ def folder(settings: Settings, run_id: str) -> Path:
     return settings.home / "runs" / run_id
 
 
-@contextmanager
-def out_of_reach(database: Database) -> Iterator[None]:
+@asynccontextmanager
+async def out_of_reach(database: Database) -> AsyncIterator[None]:
     """The database cannot be written to: another process holds SQLite's lock, or the server takes no connection."""
     url = database.engine.url
     if database.is_sqlite:
-        with closing(sqlite3.connect(str(url.database), isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        # In a thread: who has the lock may need this one to give it back.
+        opened = sqlite3.connect(str(url.database), isolation_level=None, check_same_thread=False, timeout=60)
+        with closing(opened) as connection:
+            await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
             yield
             connection.execute("ROLLBACK")
         return

@@ -324,7 +324,7 @@ async def test_a_dead_heartbeat_ends_the_work_and_the_loop(database: Database) -
     handler = Handler(for_ever)
     async with running(database, handler, seconds=1.0) as task:
         await handler.started.wait()
-        with out_of_reach(database):
+        async with out_of_reach(database):
             with pytest.raises(HeartbeatDead):
                 await task
             assert handler.ended.is_set()
@@ -342,7 +342,7 @@ async def test_work_goes_on_through_a_failure_that_is_shorter_than_its_lease(dat
     handler = Handler(waits)
     performing = asyncio.create_task(perform(database, handler, 8.0))  # a beat every two seconds
     await handler.started.wait()
-    with out_of_reach(database):
+    async with out_of_reach(database):
         release.set()  # the result has to wait
         assert not (await asyncio.wait({performing}, timeout=0.5))[0]
     assert await performing is not None
@@ -354,7 +354,7 @@ async def test_an_idle_loop_outlives_a_failure(database: Database) -> None:
     async with running(database, handler):
         await add(database)
         await until(lambda: settled(handler, 1))
-        with out_of_reach(database):
+        async with out_of_reach(database):
             await asyncio.sleep(0.2)
         await add(database)
         await until(lambda: settled(handler, 2))
@@ -364,7 +364,7 @@ async def test_reaping_outlives_a_failure(database: Database) -> None:
     await add(database)
     handler = Handler(done)
     assert await loop.claim(database, {"work": handler}, "dead", [], LEASE) is not None
-    with out_of_reach(database):
+    async with out_of_reach(database):
         reaping = asyncio.create_task(loop.keep_reaping(database, {"work": handler}, LEASE))
         await asyncio.wait({reaping}, timeout=0.2)
     await clock_jumps(database, LEASE + 1)

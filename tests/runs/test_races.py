@@ -172,7 +172,7 @@ async def test_a_worker_that_is_cut_off_ends_its_process_and_then_itself(api: ht
         said = folder(hand.settings, run_id) / "pid"
         await until(lambda: said.exists() and said.read_text().endswith("\n"))
         child = int(said.read_text())
-        with out_of_reach(hand.database):
+        async with out_of_reach(hand.database):
             await until(lambda: not lives(child))
         assert await asyncio.wait_for(worker.wait(), PATIENCE) == 1
     finally:
