@@ -170,13 +170,11 @@ class Server:
         pid: of its process.
         port: on this machine.
         start_seconds: from its start to its first answer.
-        start_cpu_seconds: its CPU time until then.
     """
 
     pid: int
     port: int
     start_seconds: float
-    start_cpu_seconds: float
 
     @property
     def url(self) -> str:
@@ -197,8 +195,7 @@ def started(
             if process.poll() is not None or time.perf_counter() - began > within_seconds:
                 raise RuntimeError(f"{' '.join(command[:6])} did not start:\n{log.read_text()[-4000:]}")
             time.sleep(0.005)
-        took = time.perf_counter() - began
-        yield Server(process.pid, port, took, cpu_seconds(process.pid))
+        yield Server(process.pid, port, time.perf_counter() - began)
     finally:
         end(process)
 

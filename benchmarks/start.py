@@ -1,7 +1,7 @@
 """How quickly a server answers, and how large it is: `python -m benchmarks.start [--json]`.
 
 Method. `tunix-rt serve` on a fresh home and on the same home again, with one and two workers, several times: seconds
-from the start of the process to the first answer of a route that reads the database, and its CPU time by then; then the peak of the API process's
+from the start of the process to the first answer of a route that reads the database; then the peak of the API process's
 resident size after three seconds of requests by 100 clients.
 """
 
@@ -20,7 +20,7 @@ def measure(rounds: int, folder: Path) -> dict[str, Any]:
     """Start-up times and sizes."""
     found: dict[str, Any] = {"load": os.getloadavg()[0]}
     for workers in (1, 2):
-        fresh, again, used, sizes = [], [], [], []
+        fresh, again, sizes = [], [], []
         for _ in range(rounds):
             where = servers.place("sqlite", folder, None)
             (where.home / "tunix-rt.db").unlink()
@@ -28,13 +28,11 @@ def measure(rounds: int, folder: Path) -> dict[str, Any]:
                 fresh.append(server.start_seconds)
             with servers.serve(where, workers) as server:
                 again.append(server.start_seconds)
-                used.append(server.start_cpu_seconds)
                 load.run(server, [("GET", "/api/tunix/runs?limit=20", None)], folder, 100, 3.0)
                 sizes.append(servers.peak_mib(server.pid))
         found[f"workers_{workers}"] = {
             "fresh_seconds": statistics.median(fresh),
             "again_seconds": statistics.median(again),
-            "api_cpu_seconds": statistics.median(used),
             "longest_seconds": max(fresh + again),
             "api_peak_mib": max(sizes),
         }
@@ -55,7 +53,7 @@ def main() -> None:
     for workers in (1, 2):
         one = found[f"workers_{workers}"]
         print(f"serve --workers {workers}: first answer after {one['fresh_seconds']:.2f} s on a fresh home, "
-              f"{one['again_seconds']:.2f} s again (CPU {one['api_cpu_seconds']:.2f} s), longest {one['longest_seconds']:.2f} s; "
+              f"{one['again_seconds']:.2f} s again, longest {one['longest_seconds']:.2f} s; "
               f"API peak {one['api_peak_mib']:.0f} MiB")  # fmt: skip
 
 
