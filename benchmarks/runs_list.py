@@ -189,7 +189,7 @@ def mlflow(python: Path, kind: str, folder: Path, server: Postgres | None, secon
     url = f"sqlite:///{home / 'mlflow.db'}"
     if kind == "postgresql":
         assert server is not None, "PostgreSQL was started"
-        url = servers.empty_database(server)
+        url = servers.empty_database(server).replace("postgresql:", "postgresql+psycopg2:")
     port = servers.free_port()
     command = [str(python), "-m", "mlflow", "server", "--backend-store-uri", url, "--port", str(port)]
     patient = "--timeout-worker-healthcheck 120"  # on a busy machine uvicorn kills its processes as they start
@@ -214,8 +214,8 @@ def mlflow(python: Path, kind: str, folder: Path, server: Postgres | None, secon
         asked: list[Request] = [("POST", "/api/2.0/mlflow/runs/search", body)]
         return {
             "start_seconds": up.start_seconds,
-            "one client": load.run(up, asked, folder, 1, seconds),
-            "100 clients": load.run(up, asked, folder, CLIENTS, max(60.0, seconds)),
+            "one client": load.run(up, asked, folder, 1, seconds, failing=True),
+            "100 clients": load.run(up, asked, folder, CLIENTS, max(60.0, seconds), failing=True),
         }
 
 
@@ -243,6 +243,20 @@ def line(name: str, one: dict[str, Any]) -> str:
     )
 
 
+def show(kind: str, one: dict[str, Any]) -> None:
+    """Print the figures of one database."""
+    print(kind)
+    for name, result in one["loads"].items():
+        print(line(name, result))
+    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in one["many_by_few"].items())
+    print(f"  time with {MANY:,} by that with {FEW:,}: {ratios}")
+    if "mlflow" in one:
+        for name in ("one client", "100 clients"):
+            print(line(f"MLflow {one['mlflow']['version']}, {name}", one["mlflow"][name]))
+        failures = one["mlflow"]["100 clients"]["failures"]
+        print(f"  requests a second by MLflow's: {one['rate_by_mlflow']:.0f}; {failures} of its answers were not 200")
+
+
 def main() -> None:
     """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description="The list of runs.")
@@ -258,15 +272,7 @@ def main() -> None:
         print(json.dumps(found))
         return
     for kind, one in found.items():
-        print(kind)
-        for name, result in one["loads"].items():
-            print(line(name, result))
-        ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in one["many_by_few"].items())
-        print(f"  time with {MANY:,} by that with {FEW:,}: {ratios}")
-        if "mlflow" in one:
-            for name in ("one client", "100 clients"):
-                print(line(f"MLflow {one['mlflow']['version']}, {name}", one["mlflow"][name]))
-            print(f"  requests a second by MLflow's: {one['rate_by_mlflow']:.0f}")
+        show(kind, one)
 
 
 if __name__ == "__main__":
