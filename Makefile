@@ -33,7 +33,7 @@ dev: setup
 # The lock names no address; run this after a change of the dependencies in pyproject.toml.
 lock: $(UV)
 	env -u PIP_FIND_LINKS $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
-		--extra tunix --extra postgres --group dev pyproject.toml -o requirements.lock
+		--override torch-apart.txt --extra tunix --extra torch --extra postgres --group dev pyproject.toml -o requirements.lock
 
 .cache/uv/bin/uv:
 	$(PYTHON) -m venv .cache/uv

@@ -70,7 +70,7 @@ class _Worker:
         self.offers: dict[str, Any] = {}
 
     async def run(self, parent_fd: int | None) -> int:
-        database = Database(self.settings.sqlalchemy_url)
+        database = Database(self.settings.sqlalchemy_url, self.settings.lease_seconds)
         try:
             await migrations.prepare(self.settings, database)
             return await self._serve(database, parent_fd)

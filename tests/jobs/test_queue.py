@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
 from tests.make import clock_jumps
 from tunix_rt.base.db import Database, now
@@ -127,6 +129,29 @@ async def test_no_job_is_given_to_two_workers(database: Database, settings: Sett
     finally:
         await asyncio.gather(*(process.close() for process in processes))
     assert (len(found), set(found)) == (30, added)
+
+
+async def test_a_worker_that_is_lost_inside_a_transaction_blocks_no_other(
+    database: Database, settings: Settings
+) -> None:
+    if database.is_sqlite:
+        return  # its locks end with their process
+    await add(database)
+    lost = Database(settings.sqlalchemy_url, idle_seconds=0.2)
+
+    async def claim_and_hang() -> None:
+        async with lost.write() as session:
+            assert await queue.claim(session, "lost", ["work"], [], LEASE)
+            deadline = time.monotonic() + 30
+            while await claim(database, "other") is None:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+    try:
+        with pytest.raises(DBAPIError):
+            await claim_and_hang()
+    finally:
+        await lost.close()
 
 
 async def test_a_job_goes_to_whom_offers_what_it_needs(database: Database) -> None:

@@ -205,11 +205,16 @@ class Database:
 
     Args:
         url: SQLAlchemy URL with an asynchronous driver.
+        idle_seconds: PostgreSQL ends a transaction that waits this long for its client, so that the locks of a machine
+            that is lost do not outlive it; None: never.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, idle_seconds: float | None = None) -> None:
         try:
             parsed = make_url(url)
+            if idle_seconds is not None and parsed.get_backend_name() == "postgresql":
+                timeout = f"-c idle_in_transaction_session_timeout={round(idle_seconds * 1000)}"
+                parsed = parsed.update_query_dict({"options": timeout})
             self.engine = create_async_engine(
                 parsed,
                 json_serializer=lambda value: orjson.dumps(value).decode(),
