@@ -29,7 +29,7 @@ import optax  # noqa: E402
 from flax import nnx  # noqa: E402
 
 from tunix_rt.training.batches import RowBatches  # noqa: E402
-from tunix_rt.training.engines import jax_config, jax_folder, jax_loss, jax_step, jax_training  # noqa: E402
+from tunix_rt.training.engines import architecture, jax_folder, jax_loss, jax_step, jax_training, model_folder  # noqa: E402
 from tunix_rt.training.engines.jax_model import Decoder  # noqa: E402
 from tunix_rt.training.render import Row  # noqa: E402
 
@@ -106,7 +106,7 @@ class Engine:
     def _timed(self, trainer: Any) -> Any:
         started = time.perf_counter()
         batch = self._feed(trainer)
-        pending = self._trainer.progress._pending
+        pending = self._trainer.steps._pending
         if batch is not None and all(value.is_ready() for told in pending for value in told.losses):
             self.waited += time.perf_counter() - started
         return batch
@@ -126,13 +126,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="of a round")
     chosen = parser.parse_args()
     # No evaluation or checkpoint falls into a round.
-    config = TrainingConfig(eval_every_steps=10**8, checkpoint_every_steps=10**8)
-    batches = RowBatches(rows(2000), [], width=WIDTH, batch_size=config.batch_size, accumulation=1, seed=0, padding=0)
-    dimensions = jax_config.from_scratch(config.model, VOCABULARY, WIDTH)
+    config = TrainingConfig(batching="padded", eval_every_steps=10**8, checkpoint_every_steps=10**8)
+    batches = RowBatches(rows(2000), [], config, padding=0)
+    dimensions = architecture.from_scratch(config.model, VOCABULARY, WIDTH)
 
     def model() -> Decoder:
         empty = Decoder(dimensions)
-        return jax_folder.fill(empty, jax_folder.start(empty, 0))
+        return jax_folder.fill(empty, model_folder.start(empty.dimensions, 0))
 
     times: dict[str, list[float]] = {"by hand": [], "engine": []}
     with (

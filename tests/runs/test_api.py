@@ -19,6 +19,7 @@ from tunix_rt.jobs import workers
 from tunix_rt.jobs.retry import End
 from tunix_rt.runs import logs
 from tunix_rt.runs.states import RunStatus
+from tunix_rt.training.engines import abilities
 
 RUNS = "/api/tunix/runs"
 
@@ -286,6 +287,7 @@ async def test_workers_are_listed_with_what_they_have_and_do(api: httpx.AsyncCli
         "devices": ["cpu:0 cpu"],
         "workers": ["one"],
         "reason": None,
+        "abilities": abilities.CAPABILITIES["tunix"].document(),
     }
     assert status["engines"]["torch"]["available"] is False
     assert status["engines"]["torch"]["reason"] == "no"

@@ -72,10 +72,20 @@ def test_a_config_that_does_not_read_fails_alone(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_too_small_fails_with_both_figures(tmp_path: Path) -> None:
-    huge = {"layers": 200, "width": 65_536, "hidden": 262_144, "heads": 512, "kv_heads": 512}
-    found = check.facts(run_folder(tmp_path, model=huge), "cpu")
+    large = {"layers": 1, "width": 4096, "hidden": 65_536, "heads": 8, "kv_heads": 8}
+    found = check.facts(run_folder(tmp_path, model=large, keep_checkpoints=1000), "cpu")
     assert oks(found) == [True] * 6 + [False]
     assert found["disk"]["needed_bytes"] > found["disk"]["free_bytes"]
+
+
+def test_a_model_that_does_not_fit_is_refused_with_its_terms_and_before_the_disk_is_looked_at(tmp_path: Path) -> None:
+    huge = {"layers": 200, "width": 65_536, "hidden": 262_144, "heads": 512, "kv_heads": 512}
+    found = check.facts(run_folder(tmp_path, model=huge), "cpu")
+    assert oks(found) == [True] * 5 + [False, None]
+    plan = found["plan"]
+    assert plan["peak_bytes"] == sum(plan["memory_bytes"].values()) > plan["available_bytes"]
+    assert (plan["problem"]["code"], plan["memory_method"]) == ("does_not_fit", "formula")
+    assert "optimizer" in plan["problem"]["detail"]
 
 
 def test_no_evaluation_split_is_none(tmp_path: Path) -> None:
@@ -96,17 +106,18 @@ def test_the_config_names_the_engines_that_are_known() -> None:
 def test_capabilities_say_what_is_missing_and_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     found = engines.capabilities()
     assert (found["tunix"].available, found["tunix"].reason) == (True, None)
-    assert (found["torch"].available, found["torch"].version) == (False, None)
-    monkeypatch.setattr(engines, "_MODULES", {"tunix": ("tunix", "no_such_library")})
+    assert (found["torch"].available, found["torch"].reason) == (True, None)
+    monkeypatch.setattr(engines, "_MODULES", dict.fromkeys(engines.ENGINES, ("no_such_library",)))
     missing = engines.capabilities()["tunix"]
     assert (missing.available, missing.hint) == (False, "Install it: pip install 'tunix-rt[tunix]'")
     assert "'no_such_library', which is not installed" in (missing.reason or "")
 
 
-def test_an_engine_of_a_later_release_and_one_that_nobody_knows_are_refused() -> None:
-    with pytest.raises(MissingExtra, match="The engine 'torch' is not part of this release") as caught:
+def test_an_engine_that_is_not_installed_and_one_that_nobody_knows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_MODULES", dict.fromkeys(engines.ENGINES, ("no_such_library",)))
+    with pytest.raises(MissingExtra, match="The engine 'torch' needs 'no_such_library'") as caught:
         engines.load("torch")
-    assert "pip" not in (caught.value.hint or "")
+    assert caught.value.hint == "Install it: pip install 'tunix-rt[torch]'"
     with pytest.raises(BadInput, match=r"no engine 'tunic'\. Did you mean 'tunix'\?"):
         engines.load("tunic")
 

@@ -17,7 +17,7 @@ def faults(text: str, *overrides: str) -> dict[str, str]:
 def test_an_empty_config_is_a_small_model_from_scratch() -> None:
     found = config.resolve("", "config.yaml")
     assert found.model_id == "scratch"
-    assert found.total_steps(rows=1000) == 600
+    assert found.total_steps(micro_batches=30) == 600
 
 
 def test_a_misspelt_key_names_the_nearest_one() -> None:
@@ -55,7 +55,7 @@ def test_steps_and_epochs_exclude_each_other() -> None:
 
 def test_epochs_become_steps() -> None:
     found = config.resolve("epochs: 3\nbatch_size: 10\naccumulation: 2", "c")
-    assert found.total_steps(rows=200) == 30
+    assert found.total_steps(micro_batches=20) == 30
 
 
 def test_wrong_yaml_names_its_line() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.training.make_engine import Events, train
 from tunix_rt.base.errors import BadInput
-from tunix_rt.training.engines import jax_checkpoint, jax_environment, load
+from tunix_rt.training.engines import checkpoints, jax_environment, load
 
 ROOT = Path(__file__).parents[2]
 CACHE_DIR = "JAX_COMPILATION_CACHE_DIR"
@@ -56,7 +56,7 @@ def test_a_training_that_is_killed_twice_ends_bit_for_bit_as_one_that_is_not(
                     break
         assert child.returncode == -signal.SIGKILL
         assert not (tmp_path / "model").exists()
-    newest = jax_checkpoint.listed(tmp_path)[-1]
+    newest = checkpoints.listed(tmp_path)[-1]
     resumed = train(tmp_path, resume_from=newest)[1]
     assert told | resumed.losses() == undisturbed[1].losses()
     assert told.keys() >= set(range(1, 9))
@@ -81,12 +81,10 @@ def test_two_devices_train_as_one_does(tmp_path: Path, undisturbed: tuple[Path, 
         events = list(_events(child))
     assert child.returncode == 0
     assert _losses(events) == pytest.approx(undisturbed[1].losses(), abs=1e-5)
-    machine = jax_checkpoint.check(
-        jax_checkpoint.listed(tmp_path)[-1], {"seed": 0, "data": {"train": "sha256:1"}}
-    ).machine
+    machine = checkpoints.check(checkpoints.listed(tmp_path)[-1], {"seed": 0, "data": {"train": "sha256:1"}}).machine
     assert machine["devices"] == 2
     # A checkpoint is of no mesh: one device goes on where two have stopped.
-    resumed = train(tmp_path, resume_from=jax_checkpoint.listed(tmp_path)[0])[1]
+    resumed = train(tmp_path, resume_from=checkpoints.listed(tmp_path)[0])[1]
     assert resumed.losses() == pytest.approx({step: undisturbed[1].losses()[step] for step in (9, 10)}, abs=1e-5)
 
 

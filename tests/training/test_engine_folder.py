@@ -11,9 +11,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from tests.training.make_engine import VOCABULARY, config, train
+from tests.training.make_engine import VOCABULARY, config, job, train
 from tunix_rt.base.errors import BadInput, NotFound
-from tunix_rt.training.engines import jax_config, jax_generation, tensor_files
+from tunix_rt.training.engines import architecture, jax_generation, load, model_folder, tensor_files
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,29 @@ def test_a_folder_in_shards_is_read_whole(folder: Path, tmp_path: Path) -> None:
         jax_generation.load(folder)
 
 
+def test_a_model_keeps_every_stop_token_of_its_tokenizer(tmp_path: Path) -> None:
+    made = job(tmp_path, config=config(steps=0))
+    (made.tokenizer / "generation_config.json").write_text('{"eos_token_id": [1, 7]}')
+    load("tunix").train(made)
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((tmp_path / "model" / name).read_text())["eos_token_id"] == [1, 7]
+
+
+def test_a_large_model_is_written_in_shards_that_transformers_reads(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers  # slow to load
+
+    monkeypatch.setattr(model_folder, "_SHARD_BYTES", 3000)
+    train(tmp_path / "run", base=folder, config=config(steps=0))
+    model = tmp_path / "run" / "model"
+    assert len(sorted(model.glob("model-0000?-of-0000?.safetensors"))) > 2
+    assert not (model / "model.safetensors").exists()
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(model).state_dict()
+    before = load_file(folder / "model.safetensors")
+    assert all(np.array_equal(loaded[name].numpy(), array) for name, array in before.items())
+
+
 def test_tensors_that_do_not_fit_are_named(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.norm.weight"]
@@ -98,8 +121,10 @@ def test_a_folder_without_a_config_is_refused(folder: Path) -> None:
 
 
 def test_an_unknown_family_is_refused_with_those_that_we_have(folder: Path) -> None:
-    _change_config(folder, model_type="gemma3")
-    with pytest.raises(BadInput, match=r"model_type 'gemma3' is not supported\. We have: llama, qwen2, qwen3\."):
+    _change_config(folder, model_type="mamba")
+    with pytest.raises(
+        BadInput, match=r"model_type 'mamba' is not supported\..* We have: gemma2, gemma3_text, llama, qwen2"
+    ):
         jax_generation.load(folder)
 
 
@@ -125,11 +150,50 @@ def test_what_we_would_compute_wrongly_is_refused(folder: Path, changes: dict[st
     assert place in [fault.pointer for fault in caught.value.faults]
 
 
+GEMMA3 = architecture.to_json(
+    architecture.from_scratch(config(model={"family": "gemma3_text", "layers": 7}).model, VOCABULARY, 24)
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"hidden_activation": "gelu"}, "hidden_activation"),
+        ({"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
+        ({"sliding_window": None}, "sliding_window"),
+        ({"layer_types": ["full_attention"]}, "layer_types"),
+        ({"layer_types": ["linear_attention"] * 7}, "layer_types"),
+        ({"attention_bias": True}, "attention_bias"),
+        ({"rope_parameters": None, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "rope_scaling"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "linear"}}}, "rope_scaling.factor"),
+    ],
+)
+def test_what_we_would_compute_wrongly_of_gemma_is_refused(changes: dict[str, Any], place: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        architecture.from_json(GEMMA3 | changes, Path("folder"))
+    assert place in [fault.pointer for fault in caught.value.faults]
+
+
+@pytest.mark.parametrize("family", architecture.FAMILIES)
+def test_dimensions_go_through_json_unchanged(family: str) -> None:
+    made = architecture.from_scratch(config(model={"family": family, "layers": 7}).model, VOCABULARY, 24)
+    assert architecture.from_json(architecture.to_json(made), Path("folder")) == made
+
+
+def test_published_configs_of_gemma_are_read_in_the_words_of_transformers_4() -> None:
+    old = {key: value for key, value in GEMMA3.items() if key not in ("rope_parameters", "layer_types")}
+    old |= {"rope_theta": 1e6, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}
+    read = architecture.from_json(old, Path("folder"))
+    assert (read.rope_theta, read.rope_factor, read.local_rope_theta) == (1e6, 8.0, 10_000.0)
+    assert read.sliding == (True,) * 5 + (False, True)
+
+
 def test_rope_theta_is_read_from_old_and_new_configs(folder: Path) -> None:
     _change_config(folder, rope_parameters=None, rope_theta=123.0)
-    assert jax_config.from_json(jax_config.read_json(folder), folder).rope_theta == 123.0
+    assert architecture.from_json(architecture.read_json(folder), folder).rope_theta == 123.0
     _change_config(folder, rope_parameters={"rope_theta": 456.0, "rope_type": "default"})
-    assert jax_config.from_json(jax_config.read_json(folder), folder).rope_theta == 456.0
+    assert architecture.from_json(architecture.read_json(folder), folder).rope_theta == 456.0
 
 
 def test_a_tied_head_in_the_file_is_read_only_if_it_is_the_embedding(folder: Path) -> None:

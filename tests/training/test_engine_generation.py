@@ -1,12 +1,14 @@
 """Answers: what they are, what they depend on, and why they end."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.training.make_engine import VOCABULARY, config, train
 from tunix_rt.base.errors import BadInput
@@ -131,3 +133,31 @@ def test_prompts_of_similar_lengths_share_a_program(model: Decoder) -> None:
     before = jax_generation._answer._cache_size()
     _answers(model, [[token] * (17 + token) for token in range(10)])
     assert jax_generation._answer._cache_size() == before
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gemma2", "gemma3_text"])
+def test_greedy_answers_are_those_of_transformers(family: str, tmp_path: Path) -> None:
+    import torch  # slow to load, and of these tests alone
+    import transformers
+
+    shape = {"family": family, "layers": 2, "head_size": 8}
+    train(tmp_path, config=config(steps=0, model=shape))
+    _spread(tmp_path / "model")
+    ours = _answers(jax_generation.load(tmp_path / "model"), PROMPTS[:4])
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model", attn_implementation="eager")
+    model.generation_config.eos_token_id = None
+    for prompt, answer in zip(PROMPTS, ours, strict=False):
+        row = torch.tensor([prompt])
+        found = model.generate(row, attention_mask=torch.ones_like(row), max_new_tokens=LONGEST, do_sample=False)
+        assert found[0, len(prompt) :].tolist() == answer
+    assert len({tuple(answer) for answer in ours}) == 4
+
+
+def _spread(folder: Path) -> None:
+    """Weights so large that answers vary, and for Gemma a window shorter than the rows."""
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: 2 * value for name, value in tensors.items()}, folder / "model.safetensors")
+    content = json.loads((folder / "config.json").read_text())
+    if "query_pre_attn_scalar" in content:
+        content |= {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+        (folder / "config.json").write_text(json.dumps(content))

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.training.make_engine import CountingRows, config, train
-from tunix_rt.training.engines import jax_config, jax_folder, jax_generation
+from tunix_rt.training.engines import architecture, jax_folder, jax_generation, model_folder
 from tunix_rt.training.engines.jax_attention import attend, attend_causally
 from tunix_rt.training.engines.jax_model import Decoder
 
@@ -44,6 +44,32 @@ FOLDERS: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_parameters": {"rope_type": "default", "rope_theta": 5e6},
         },
     ),
+    # Rows of 60 tokens are longer than the windows; soft caps small enough to bend.
+    "gemma2": (
+        "gemma2",
+        {
+            "num_hidden_layers": 2,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 24,
+            "sliding_window": 7,
+            "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 3.0,
+        },
+    ),
+    "gemma3_text": (
+        "gemma3_text",
+        {
+            "num_hidden_layers": 3,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 24,
+            "sliding_window": 7,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1e3},
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e5},
+            },
+        },
+    ),
 }
 TOKENS = np.random.default_rng(0).integers(0, VOCABULARY, (3, 60)).astype(np.int32)
 
@@ -73,7 +99,8 @@ def _their_logits(folder: Path) -> NDArray[Any]:
     import torch
     import transformers
 
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    # `eager` is transformers' one attention with soft caps.
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     with torch.no_grad():
         logits: NDArray[Any] = model(torch.from_numpy(TOKENS).long()).logits.numpy()
     return logits
@@ -102,7 +129,7 @@ def test_a_folder_that_we_trained_gives_our_logits_in_transformers(
     np.testing.assert_allclose(ours, _their_logits(tmp_path / "model"), atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", architecture.FAMILIES)
 def test_a_model_from_scratch_gives_our_logits_in_transformers(family: str, tmp_path: Path) -> None:
     shape = {"family": family, "head_size": 8, "tie_embeddings": False, "rope_theta": 5e4}
     train(tmp_path, config=config(steps=0, model=shape), vocabulary=VOCABULARY)
@@ -112,8 +139,8 @@ def test_a_model_from_scratch_gives_our_logits_in_transformers(family: str, tmp_
 @pytest.fixture(scope="module")
 def model() -> Decoder:
     """An untrained decoder whose tokens attend to each other."""
-    made = Decoder(jax_config.from_scratch(config(model={"layers": 2}).model, VOCABULARY, 64))
-    return jax_folder.fill(made, {name: 2 * value for name, value in jax_folder.start(made, 0).items()})
+    made = Decoder(architecture.from_scratch(config(model={"layers": 2}).model, VOCABULARY, 64))
+    return jax_folder.fill(made, {name: 2 * value for name, value in model_folder.start(made.dimensions, 0).items()})
 
 
 def test_a_token_depends_on_itself_and_those_before_it(model: Decoder) -> None:

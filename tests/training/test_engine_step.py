@@ -9,14 +9,17 @@ import pytest
 from flax import nnx
 
 from tests.training.make_engine import ROWS, VOCABULARY, WIDTH, CountingRows, config
-from tunix_rt.training.engines import jax_config, jax_folder, jax_loss, jax_step
+from tunix_rt.training.batches import RowBatches
+from tunix_rt.training.engines import architecture, jax_folder, jax_loss, jax_step, model_folder
 from tunix_rt.training.engines.jax_model import Decoder
+from tunix_rt.training.engines.schedule import learning_rate
+from tunix_rt.training.render import Row
 
 
 @pytest.fixture(scope="module")
 def model() -> Decoder:
-    made = Decoder(jax_config.from_scratch(config().model, VOCABULARY, WIDTH))
-    return jax_folder.fill(made, jax_folder.start(made, 0))
+    made = Decoder(architecture.from_scratch(config().model, VOCABULARY, WIDTH))
+    return jax_folder.fill(made, model_folder.start(made.dimensions, 0))
 
 
 def test_the_loss_is_the_surprise_at_supervised_tokens_alone(model: Decoder) -> None:
@@ -94,17 +97,17 @@ def _scaled(model: Decoder, scale: Any) -> Any:
 )
 def test_the_rate_goes_up_and_down_as_configured(schedule: str, expected: list[float]) -> None:
     chosen = config(learning_rate=2.0, schedule=schedule, warmup_steps=2, final_learning_rate_share=0.1)
-    rates = [jax_step.learning_rate(chosen, 6, step) / 2 for step in range(1, 7)]
+    rates = [learning_rate(chosen, 6, step) / 2 for step in range(1, 7)]
     assert rates == pytest.approx(expected)
 
 
 def test_a_warm_up_longer_than_the_training_just_ends_early() -> None:
     chosen = config(learning_rate=1.0, warmup_steps=10)
-    assert [jax_step.learning_rate(chosen, 3, step) for step in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.3])
+    assert [learning_rate(chosen, 3, step) for step in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.3])
 
 
 def test_a_single_step_has_the_peak() -> None:
-    assert jax_step.learning_rate(config(learning_rate=1.0, warmup_steps=0), 1, 1) == 1.0
+    assert learning_rate(config(learning_rate=1.0, warmup_steps=0), 1, 1) == 1.0
 
 
 def test_three_steps_are_adamw_by_hand() -> None:
@@ -129,3 +132,23 @@ def test_three_steps_are_adamw_by_hand() -> None:
             decay = 0.1 * hand[name] if name == "kernel" else 0.0
             hand[name] = hand[name] - rate * (direction + decay)
             np.testing.assert_allclose(weights[name], hand[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"family": "gemma3_text"}])
+def test_packed_rows_have_the_loss_and_gradient_of_the_rows_alone(changes: dict[str, Any]) -> None:
+    made = Decoder(architecture.from_scratch(config(model=changes).model, VOCABULARY, WIDTH))
+    definition, state = nnx.split(jax_folder.fill(made, model_folder.start(made.dimensions, 0)))
+    rows = [Row(str(n), [(n + 3 * t) % VOCABULARY for t in range(n)], 0 if n % 2 else 2, n) for n in (3, 7, 9, 11, 20)]
+
+    def of(batching: str) -> Any:
+        choice = config(batching=batching, batch_size=8)
+        batch = RowBatches(rows, [], choice, padding=0).training(1, 0)
+        assert (batch.segments is not None) == (batching == "packed")
+        inputs = jax_step.inputs(batch)
+        return jax.jit(jax.value_and_grad(lambda state: jax_loss.loss(nnx.merge(definition, state), **inputs)[0]))(
+            state
+        )
+
+    packed, alone = of("packed"), of("padded")
+    for one, two in zip(jax.tree.leaves(packed), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-6 * float(np.abs(two).max()))

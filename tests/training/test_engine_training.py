@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from tests.training.make_engine import VOCABULARY, CountingRows, Events, config, job, stop_after, train
 from tunix_rt.base.errors import BadInput, Conflict, DiskFull, Failed
-from tunix_rt.training.engines import jax_checkpoint as checkpoints
+from tunix_rt.training.engines import checkpoints as checkpoints
 from tunix_rt.training.engines import load, tensor_files
 
 

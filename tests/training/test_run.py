@@ -126,6 +126,19 @@ def test_resuming_with_another_config_names_the_difference(shell: Shell) -> None
     assert "seed: 0 there, 9 asked" in done.stderr
 
 
+def test_a_fork_goes_on_from_the_parameters_with_another_config(shell: Shell) -> None:
+    words = ("train", "--fork", "whole", "--output", "forked", "--device", "cpu", "--set", "seed=9", "--set", "steps=2")
+    done = shell(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 2
+    assert losses(shell, "forked")[1] < losses(shell, "whole")[1]
+    provenance = json.loads((shell.folder / "forked" / "provenance.json").read_text())
+    assert provenance["forked_from"]["step"] == STEPS
+    again = shell(*words, "--resume")
+    assert again.returncode == 2
+    assert "Take one of them" in again.stderr
+
+
 def test_a_model_folder_without_weights_is_refused_and_leaves_nothing(shell: Shell) -> None:
     base = shell.folder / "no-weights"
     base.mkdir()

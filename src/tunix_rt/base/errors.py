@@ -91,6 +91,12 @@ class DiskFull(Problem):
     code, title, status = "disk_full", "No space left", 507
 
 
+class DoesNotFit(Problem):
+    """A training needs more memory than its device has free."""
+
+    code, title, status = "does_not_fit", "Not enough memory", 422
+
+
 class Unavailable(Problem):
     """Something that we need does not answer: the database, a server."""
 

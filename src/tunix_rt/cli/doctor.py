@@ -16,6 +16,7 @@ from tunix_rt.base.errors import Problem
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import door, show
 from tunix_rt.training import probe
+from tunix_rt.training.engines import abilities
 from tunix_rt.training.provenance import packages
 
 EXTRAS = {"tunix": "tunix", "torch": "torch", "ray": "ray", "postgres": "psycopg"}
@@ -42,6 +43,7 @@ def doctor(obj: dict[str, Any], as_json: bool) -> None:
         "server": obj["url"] or "none: commands work on the database of this machine",
         **_system(obj["url"], settings),
         "engines": {name: _engine(known) for name, known in probe.ask().items()},
+        **{f"{name} does": _abilities(able) for name, able in abilities.CAPABILITIES.items()},
         "extras": {name: importlib.util.find_spec(module) is not None for name, module in EXTRAS.items()},
         "packages": packages(),
     }
@@ -103,6 +105,10 @@ def _count(page: Any) -> str:
 def _worker(one: dict[str, Any]) -> str:
     doing = f"does run {one['current_run'][:13]}" if one["current_run"] else "idle"
     return f"{one['name']} ({doing}{', draining' if one['draining'] else ''})"
+
+
+def _abilities(able: abilities.Ability) -> str:
+    return "; ".join(f"{what} {', '.join(values)}" for what, values in able.document().items())
 
 
 def _engine(known: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import click
 from tunix_rt.base import jsontext, store
 from tunix_rt.cli import show
 from tunix_rt.evaluation import files
+from tunix_rt.training import engines
 from tunix_rt.training import generate as generation
 from tunix_rt.training.generate import Decoding
 
@@ -20,6 +21,7 @@ from tunix_rt.training.generate import Decoding
 @click.option("--samples", type=click.IntRange(min=1, max=1000), default=1, show_default=True, help="Answers an item.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**31 - 1), default=0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu", "tpu"]), default="auto", show_default=True)
+@click.option("--engine", type=click.Choice(engines.ENGINES), help="Default: the first one that is installed.")
 @show.json_option
 def generate(
     model: Path,
@@ -30,6 +32,7 @@ def generate(
     samples: int,
     seed: int,
     device: str,
+    engine: str | None,
     as_json: bool,
 ) -> None:
     """Answer every item of an eval set with a model; write predictions."""
@@ -38,7 +41,9 @@ def generate(
     cut = count = 0
     with show.progress() as bar, store.whole(output) as file:
         task = bar.add_task("generating", total=len(items) * samples, note="")
-        for answer in generation.answers(model, items, decoding, device, lambda n: bar.update(task, completed=n)):
+        for answer in generation.answers(
+            model, items, decoding, device, lambda n: bar.update(task, completed=n), engine
+        ):
             file.write(jsontext.dumps(answer) + b"\n")
             count += 1
             cut += answer["finish_reason"] == "length"

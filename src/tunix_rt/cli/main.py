@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "datasets": ("tunix_rt.cli.datasets:datasets", "Build, export, compare and audit data sets."),
     "train": ("tunix_rt.cli.train:train", "Train a model here and now."),
     "generate": ("tunix_rt.cli.generate:generate", "Answer an eval set with a model."),
+    "models": ("tunix_rt.cli.models:models", "Merge adapters; check that a result is served as trained."),
     "evaluate": ("tunix_rt.cli.evaluate:evaluate", "Score predictions against an eval set."),
     "compare": ("tunix_rt.cli.evaluate:compare", "Compare two models on the same items."),
     "leaderboard": ("tunix_rt.cli.evaluate:leaderboard", "Ranked evaluations, with their intervals."),

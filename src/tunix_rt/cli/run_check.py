@@ -13,7 +13,7 @@ SHOWN = {  # of each check, the facts that a person asks for; --json has them al
     "dataset": ("dataset_key", "digest"),
     "engine": ("name", "version"),
     "device": ("found",),
-    "plan": ("steps", "epochs", "rows", "parameters", "tokens_per_step", "memory_bytes"),
+    "plan": ("steps", "epochs", "rows", "parameters", "tokens_per_step", "peak_bytes", "available_bytes"),
     "disk": ("needed_bytes", "free_bytes"),
 }
 MARKS = {True: "ok", False: "FAILED", None: "not checked"}

@@ -16,7 +16,7 @@ from tunix_rt.base.errors import BadInput, WrongUsage
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import door, show
 from tunix_rt.cli.datasets import lines
-from tunix_rt.training import child, config, folder, story
+from tunix_rt.training import child, config, folder, fork, story
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.folder import RunFolder
 
@@ -30,6 +30,14 @@ PARTS = ("supervised", "context", "padding")
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder; default: one under TUNIX_RT_HOME/runs.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu", "tpu"]), default="auto", show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with the run in --output from its newest checkpoint.")
+@click.option(
+    "--fork",
+    "forked",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="A new run from the parameters of run folder RUN's newest checkpoint, with a changed config; "
+    "CONFIG left out: RUN's own. Optimizer and steps begin anew.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print config, plan and ledger, and stop.")
 @show.json_option
@@ -41,30 +49,44 @@ def train(
     output: Path | None,
     device: str,
     resume: bool,
+    forked: Path | None,
     overrides: tuple[str, ...],
     plan_only: bool,
     as_json: bool,
 ) -> None:
-    """Train a model by CONFIG (YAML; left out: a small model from scratch)."""
+    """Train a model by CONFIG (YAML; left out: a small model from scratch).
+
+    SIGUSR1 saves a checkpoint after the present step; Ctrl-C or SIGTERM saves one and stops.
+    """
+    if resume and forked is not None:
+        raise WrongUsage("--resume goes on with a run as it was; --fork starts a new one from it. Take one of them.")
     if resume and output is None:
         raise WrongUsage("--resume needs --output, the folder of the run to go on with.")
     if resume and plan_only:
         raise WrongUsage("--plan tells of a new run; a run that is resumed has its plan in events.jsonl.")
     if resume and config_path is None and output is not None and (output / "config.yaml").exists():
         config_path = output / "config.yaml"
+    if forked is not None and config_path is None:
+        config_path = forked / "config.yaml"
     resolved = config.load(config_path, overrides) if config_path else config.resolve("", "the defaults", overrides)
     if dataset is not None:
         resolved = resolved.model_copy(update={"dataset": dataset})
+
+    def make(path: Path) -> RunFolder:
+        if forked is not None:
+            return fork.fork(path, forked, resolved, device)
+        return _create(obj["url"], resolved, path, device)
+
     if resume:
         assert output is not None, "checked above"
         run = folder.reopen(output, resolved)
         outcome = _Watch(run, as_json).run(child.prepare(run, device), resume=True)
     elif plan_only:
         with tempfile.TemporaryDirectory(prefix="tunix-rt-plan-") as scratch:
-            _plan(_create(obj["url"], resolved, Path(scratch) / "run", device), device, as_json)
+            _plan(make(Path(scratch) / "run"), device, as_json)
         return
     else:
-        run = _create(obj["url"], resolved, output or _new_path(config_path), device)
+        run = make(output or _new_path(forked / "fork" if forked else config_path))
         with folder.removed_on_error(run.path):  # a refused training leaves nothing behind
             prepared = child.prepare(run, device)
         outcome = _Watch(run, as_json).run(prepared, resume=False)
@@ -105,7 +127,7 @@ def _create(url: str | None, resolved: TrainingConfig, output: Path, device: str
 
 
 def _plan(run: RunFolder, device: str, as_json: bool) -> None:
-    prepared = child.prepare(run, device)
+    prepared = child.prepare(run, device, exact=True)
     document = {
         "config": run.config.model_dump(mode="json"),
         "plan": prepared.plan.document(),
@@ -116,7 +138,6 @@ def _plan(run: RunFolder, device: str, as_json: bool) -> None:
         return
     click.echo(config.dump(run.config))
     plan = prepared.plan
-    total = sum(plan.memory_bytes.values())
     tokens = document["ledger"]["train"]["tokens"]
     show.table(
         ["plan", ""],
@@ -126,13 +147,14 @@ def _plan(run: RunFolder, device: str, as_json: bool) -> None:
             ["vocabulary", f"{plan.vocabulary:,}"],
             ["steps", f"{plan.steps:,} = {plan.epochs:g} epochs of {plan.rows:,} rows"],
             ["evaluation rows", f"{plan.evaluation_rows:,}"],
-            ["tokens a step", f"{plan.tokens_per_step:,} ({run.config.batch_size} x {plan.width} padded)"],
+            ["tokens a step", f"{plan.tokens_per_step:,} (mean, with padding; at most {plan.width} a row)"],
+            ["tokens in all", f"{plan.tokens:,}, padding included"],
             [
                 "tokens of an epoch",
                 "{supervised:,} supervised, {context:,} context, {padding:,} padding".format(**tokens),
             ],
             *([f"memory: {name}", _bytes(size)] for name, size in plan.memory_bytes.items()),
-            ["memory so far", f"{_bytes(total)}, activations on top"],
+            ["memory at the peak", f"{_bytes(plan.peak_bytes)} by {plan.memory_method}, {_free(plan.available_bytes)}"],
             ["disk", _bytes(plan.disk_bytes)],
         ],
     )
@@ -141,6 +163,10 @@ def _plan(run: RunFolder, device: str, as_json: bool) -> None:
 
 def _bytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB" if size < 2**30 else f"{size / 2**30:,.2f} GiB"
+
+
+def _free(size: int | None) -> str:
+    return "what is free is unknown" if size is None else f"{_bytes(size)} free"
 
 
 class _Watch:
@@ -172,6 +198,8 @@ class _Watch:
             "model": str(self.folder.model) if outcome.reason == "completed" else None,
             "reason": outcome.reason,
             "step": outcome.step,
+            "early": outcome.early,
+            "best_step": outcome.best_step,
             "loss": self.last.get("loss"),
             "eval_loss": self.evaluation.get("loss"),
             "seconds": round(time.monotonic() - self.began, 3),
@@ -181,6 +209,10 @@ class _Watch:
         elif outcome.reason == "completed":
             figures = [f"{name} {result[name]:.4f}" for name in ("loss", "eval_loss") if result[name] is not None]
             click.echo(f"Trained {outcome.step} steps in {result['seconds']:.0f} s. {', '.join(figures)}")
+            if outcome.early:
+                show.say(f"Ended early: {self.folder.config.early_stopping_evals} evaluations brought no lower loss.")
+            if outcome.best_step is not None:
+                show.say(f"The model is that of step {outcome.best_step}, the lowest evaluation loss.")
             click.echo(str(self.folder.model))
             show.say(f"Next: tunix-rt generate --model {self.folder.model} --eval-set FILE --output predictions.jsonl")
         return outcome.reason

@@ -204,7 +204,8 @@ class WorkerView(BaseModel):
 class EngineStatus(BaseModel):
     """An engine: whether a living worker has it (this machine, where no worker runs), and why not.
 
-    `workers` are those that have it; without one, runs of this engine wait, and `reason` says so.
+    `workers` are those that have it; without one, runs of this engine wait, and `reason` says so. `abilities` are what
+    it can do of `method`, `batching`, families of models and kinds of devices, whether it is here or not.
     """
 
     available: bool
@@ -212,6 +213,7 @@ class EngineStatus(BaseModel):
     devices: list[str]
     workers: list[str]
     reason: str | None
+    abilities: dict[str, list[str]]
 
 
 class Status(BaseModel):

@@ -12,6 +12,7 @@ from tunix_rt.jobs import workers
 from tunix_rt.jobs.models import Job, Worker
 from tunix_rt.runs.schemas import EngineStatus, Offer, Status, WorkerView
 from tunix_rt.training import engines, probe
+from tunix_rt.training.engines import abilities
 
 
 def offers() -> dict[str, Any]:
@@ -63,6 +64,7 @@ def status(alive: Sequence[Worker], here: Mapping[str, Any] | None) -> Status:
             devices=sorted({device for offer in (having or offered).values() for device in offer["devices"]}),
             workers=sorted(having),
             reason=reason,
+            abilities=abilities.CAPABILITIES[name].document(),
         )
     return Status(engines=found, workers=len(alive))
 

@@ -9,9 +9,9 @@ from tunix_rt.base import store
 from tunix_rt.base.errors import BadInput, NotFound, Problem
 from tunix_rt.training import child, engines, signals
 from tunix_rt.training.child import Accounts
-from tunix_rt.training.engines import Engine
+from tunix_rt.training.engines import Engine, abilities
 from tunix_rt.training.folder import RunFolder
-from tunix_rt.training.plan import Plan, check_disk
+from tunix_rt.training.plan import Plan, check_disk, check_memory
 from tunix_rt.training.record import failure
 
 
@@ -35,7 +35,7 @@ def facts(folder: RunFolder, device: str, stopping: Callable[[], bool] = signals
     config = checks.attempt("config", lambda facts: _config(folder, facts))
     checks.attempt("dataset", lambda facts: _dataset(folder, facts))
     accounts = checks.attempt("ledger", lambda facts: _ledger(folder, stopping, facts), config)
-    engine = checks.attempt("engine", lambda facts: _engine(folder, facts), config)
+    engine = checks.attempt("engine", lambda facts: _engine(folder, device, facts), config)
     found = checks.attempt(
         "device", lambda facts: _device(engine, device, facts), engine, {"asked": device, "found": []}
     )
@@ -111,9 +111,10 @@ def _ledger(folder: RunFolder, stopping: Callable[[], bool], facts: dict[str, An
     return accounts
 
 
-def _engine(folder: RunFolder, facts: dict[str, Any]) -> Engine:
+def _engine(folder: RunFolder, device: str, facts: dict[str, Any]) -> Engine:
     name = folder.config.engine
     facts |= {"name": name, "version": engines.capabilities()[name].version}
+    abilities.refuse(folder.config, device, folder.base)
     return engines.load(name)
 
 
@@ -131,6 +132,7 @@ def _device(engine: Engine, device: str, facts: dict[str, Any]) -> list[str]:
 def _plan(folder: RunFolder, accounts: Accounts, engine: Engine, devices: list[str], facts: dict[str, Any]) -> Plan:
     plan = child.planned(folder, accounts, engine, devices)
     facts |= plan.document()
+    check_memory(folder.config, plan, child.predictor(folder, accounts, engine))
     return plan
 
 

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from tunix_rt.training import engines, signals
+from tunix_rt.base.errors import BadInput
+from tunix_rt.training import card, engines, packing, parity, signals
 from tunix_rt.training.batches import RowBatches
-from tunix_rt.training.engines import Engine, Job, Outcome
+from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.engines import Engine, Job, Outcome, abilities, manifests
+from tunix_rt.training.engines.memory import Memory
 from tunix_rt.training.folder import RunFolder
 from tunix_rt.training.ledger import Ledger, rows
-from tunix_rt.training.plan import Plan, check_disk, plan
+from tunix_rt.training.plan import Plan, Predictor, check_disk, check_memory, plan, worst_batch
 from tunix_rt.training.provenance import packages
 from tunix_rt.training.record import Told, recorded, saved_step
 from tunix_rt.training.render import Row
@@ -26,21 +30,31 @@ class Accounts:
         rows: those that are trained, by split (`train`, `eval`).
         ledgers: what became of each row, by split.
         tokenizer: the run's.
+        config: the run's.
     """
 
     rows: dict[str, list[Row]]
     ledgers: dict[str, Ledger]
     tokenizer: Folder
+    config: TrainingConfig
 
     def refuse(self) -> None:
         """Stop before anything is trained, if this data must not be.
 
         Raises:
-            BadInput: rows that cannot be trained, named; no row at all. No evaluation split is fine.
+            BadInput: rows that cannot be trained, named; no row at all. No evaluation split is fine, unless
+                keep_best or early_stopping_evals go by its loss.
         """
         for split, what in SPLITS.items():
             if split == "train" or self.ledgers[split].total:
                 self.ledgers[split].refuse(what)
+        asked = [name for name in ("keep_best", "early_stopping_evals") if getattr(self.config, name)]
+        if asked and not self.rows["eval"]:
+            raise BadInput(
+                f"{' and '.join(asked)}: the evaluation loss decides, but the split {self.config.data.eval_split!r} "
+                "has no rows.",
+                hint="Name a split of the data set by data.eval_split, or leave that out of the config.",
+            )
 
 
 @dataclass(frozen=True)
@@ -77,21 +91,45 @@ def account(folder: RunFolder, stopping: Callable[[], bool] = signals.never) -> 
         for row in rows(folder.traces(split), tokenizer, config.data, ledger):
             kept[split].append(row)
             signals.heed(stopping)
-    return Accounts(kept, ledgers, tokenizer)
+    return Accounts(kept, ledgers, tokenizer, config)
 
 
-def planned(folder: RunFolder, accounts: Accounts, engine: Engine, devices: list[str]) -> Plan:
+def planned(folder: RunFolder, accounts: Accounts, engine: Engine, devices: list[str], exact: bool = True) -> Plan:
     """Work out what a training of these rows by this engine on these devices takes.
+
+    Args:
+        folder: the run.
+        accounts: its data.
+        engine: the config's.
+        devices: as the engine lists them.
+        exact: predict the memory as well as the engine can; else only where a rough figure does not fit with room
+            to spare, which starts a small training sooner.
 
     Raises:
         BadInput: a model that does not load.
     """
-    parameters = engine.parameters(folder.config, accounts.tokenizer.size, folder.base)
-    evaluation_rows, vocabulary = len(accounts.rows["eval"]), accounts.tokenizer.size
-    return plan(folder.config, accounts.ledgers["train"], evaluation_rows, vocabulary, parameters, devices[0])
+    config, vocabulary = folder.config, accounts.tokenizer.size
+    parameters = engine.parameters(config, vocabulary, folder.base)
+    predict = predictor(folder, accounts, engine)
+    memory = predict(config, lambda rough: not rough.hopeless and (exact or not rough.ample))
+    evaluation_rows = len(accounts.rows["eval"])
+    return plan(config, accounts.ledgers["train"], evaluation_rows, vocabulary, parameters, devices[0], memory)
 
 
-def prepare(folder: RunFolder, device: str, stopping: Callable[[], bool] = signals.never) -> Prepared:
+def predictor(folder: RunFolder, accounts: Accounts, engine: Engine) -> Predictor:
+    """The peak memory of this data's training by a config, which may be another than the run's."""
+
+    def predict(config: TrainingConfig, exactly: Callable[[Memory], bool]) -> Memory:
+        groups = [packing.buckets(ledger.lengths, config) for ledger in accounts.ledgers.values()]
+        shape = worst_batch(config, max(buckets[0].width for buckets in groups if buckets))
+        return engine.memory(config, shape, accounts.tokenizer.size, folder.base, exactly)
+
+    return predict
+
+
+def prepare(
+    folder: RunFolder, device: str, stopping: Callable[[], bool] = signals.never, exact: bool = False
+) -> Prepared:
     """Account for the data and plan the run; the start of every training, and all of `--plan`.
 
     Args:
@@ -100,15 +138,19 @@ def prepare(folder: RunFolder, device: str, stopping: Callable[[], bool] = signa
         stopping: whether somebody wants us to stop.
 
     Raises:
-        BadInput: rows that cannot be trained, named; a device that is not there; a model that does not load.
+        BadInput: what the engine cannot do; rows that cannot be trained, named; a device that is not there; a model
+            that does not load.
         DiskFull: the checkpoints will not fit.
         Stopped: somebody did.
     """
+    abilities.refuse(folder.config, device, folder.base)
     accounts = account(folder, stopping)
     accounts.refuse()
     engine = engines.load(folder.config.engine)
     signals.heed(stopping)
-    plan = planned(folder, accounts, engine, engine.devices(device))
+    plan = planned(folder, accounts, engine, engine.devices(device), exact)
+    signals.heed(stopping)
+    check_memory(folder.config, plan, predictor(folder, accounts, engine))
     check_disk(plan, folder.path)
     signals.heed(stopping)
     return Prepared(accounts.rows["train"], accounts.rows["eval"], accounts.ledgers, plan, accounts.tokenizer)
@@ -128,13 +170,19 @@ def run(folder: RunFolder, prepared: Prepared, resume: bool, told: Told | None =
     """
 
     def work(emit: Callable[..., None]) -> dict[str, Any]:
-        with signals.heard() as stopping:
-            return asdict(_train(folder, prepared, resume, emit, stopping))
+        with signals.heard() as (stopping, saving):
+            return asdict(_train(folder, prepared, resume, emit, stopping, saving))
 
     return Outcome(**recorded(folder.path, told, work))
 
 
-def attempt(folder: RunFolder, device: str, emit: Callable[..., None], stopping: Callable[[], bool]) -> Outcome:
+def attempt(
+    folder: RunFolder,
+    device: str,
+    emit: Callable[..., None],
+    stopping: Callable[[], bool],
+    saving: Callable[[], bool] = signals.never,
+) -> Outcome:
     """Prepare a run directory and train it from its newest checkpoint, or its start, until the end or the wish to stop.
 
     Args:
@@ -142,6 +190,7 @@ def attempt(folder: RunFolder, device: str, emit: Callable[..., None], stopping:
         device: `auto`, `cpu`, `gpu` or `tpu`.
         emit: writes an event; the `end` event is the caller's.
         stopping: whether somebody wants us to stop.
+        saving: whether somebody has wished for a checkpoint since it was asked last.
 
     Raises:
         Problem: whatever ended the training.
@@ -150,42 +199,48 @@ def attempt(folder: RunFolder, device: str, emit: Callable[..., None], stopping:
         prepared = prepare(folder, device, stopping)
     except signals.Stopped:
         return Outcome("stopped", saved_step(folder.path))
-    return _train(folder, prepared, True, emit, stopping)
+    return _train(folder, prepared, True, emit, stopping, saving)
 
 
 def _train(
-    folder: RunFolder, prepared: Prepared, resume: bool, emit: Callable[..., None], stopping: Callable[[], bool]
+    folder: RunFolder,
+    prepared: Prepared,
+    resume: bool,
+    emit: Callable[..., None],
+    stopping: Callable[[], bool],
+    saving: Callable[[], bool],
 ) -> Outcome:
-    config = folder.config
-    checkpoints = folder.checkpoints() if resume else []
-    if checkpoints:
+    config, fingerprint = folder.config, folder.fingerprint()
+    whole = manifests.newest_whole(folder.path, fingerprint, partial(emit, "warning")) if resume else None
+    checkpoint = whole[0] if whole else None
+    if checkpoint:
         _warn_of_other_packages(folder.provenance["packages"], packages(), emit)
     ledgers = {split: ledger.document() for split, ledger in prepared.ledgers.items()}
-    emit("plan", **prepared.plan.document(), ledger=ledgers, resumed_from=checkpoints[-1].name if checkpoints else None)
-    return engines.load(config.engine).train(
+    emit("plan", **prepared.plan.document(), ledger=ledgers, resumed_from=checkpoint.name if checkpoint else None)
+    outcome = engines.load(config.engine).train(
         Job(
             folder=folder.path,
             config=config,
-            batches=RowBatches(
-                prepared.train,
-                prepared.evaluation,
-                width=max(ledger.width for ledger in prepared.ledgers.values()),
-                batch_size=config.batch_size,
-                accumulation=config.accumulation,
-                seed=config.seed,
-                padding=prepared.tokenizer.padding,
-            ),
+            batches=RowBatches(prepared.train, prepared.evaluation, config, padding=prepared.tokenizer.padding),
             vocabulary=prepared.tokenizer.size,
             total_steps=prepared.plan.steps,
             base=folder.base,
             tokenizer=folder.tokenizer,
             special=prepared.tokenizer.special,
-            resume_from=checkpoints[-1] if checkpoints else None,
-            fingerprint=folder.fingerprint(),
+            resume_from=checkpoint,
+            fingerprint=fingerprint,
             emit=emit,
             stopping=stopping,
+            saving=saving,
+            start=folder.start,
         )
     )
+    if outcome.reason == "completed":
+        served = parity.at_the_end(folder)
+        emit("parity", **served)
+        parity.refuse(served, folder.model)
+        card.write(folder, served)
+    return outcome
 
 
 def _warn_of_other_packages(before: Mapping[str, str], now: Mapping[str, str], emit: Callable[..., None]) -> None:

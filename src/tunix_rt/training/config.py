@@ -22,7 +22,9 @@ class _Section(BaseModel):
 class ModelDimensions(_Section):
     """Dimensions of a model from scratch; ignored where `model_id` names a folder, which has its own."""
 
-    family: Literal["llama", "qwen2", "qwen3"] = Field("llama", description="layout of the Hugging Face folder")
+    family: Literal["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"] = Field(
+        "llama", description="layout of the Hugging Face folder"
+    )
     layers: int = Field(2, ge=1, le=200, description="decoder layers")
     width: int = Field(64, ge=8, le=65_536, description="size of the residual stream")
     hidden: int = Field(192, ge=8, le=262_144, description="size of the MLP's inner layer")
@@ -70,11 +72,27 @@ class DataChoice(_Section):
     )
 
 
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class LoraChoice(_Section):
+    """Low-rank updates of some projections (arXiv:2106.09685), where `method` is lora; all else stays as it is."""
+
+    rank: int = Field(8, ge=1, le=1024, description="inner size of an update")
+    alpha: Positive = Field(16.0, description="an update is scaled by alpha / rank")
+    targets: tuple[Projection, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="projections of every layer that are updated",
+    )
+
+
 class TrainingConfig(_Section):
     """Everything that decides a training's result."""
 
-    engine: Literal["tunix", "torch"] = Field("tunix", description="who computes; torch is not part of this release")
-    method: Literal["full"] = Field("full", description="which parameters are trained: all")
+    engine: Literal["tunix", "torch"] = Field("tunix", description="who computes: JAX or PyTorch")
+    method: Literal["full", "lora"] = Field("full", description="which parameters are trained: all, or an adapter's")
+    lora: LoraChoice = Field(default_factory=LoraChoice)
     model_id: str = Field("scratch", min_length=1, description="`scratch`, or a Hugging Face model folder")
     model: ModelDimensions = Field(default_factory=ModelDimensions)
     tokenizer: TokenizerChoice = Field(default_factory=TokenizerChoice)
@@ -84,7 +102,15 @@ class TrainingConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**31, description="of the initial weights and the order of rows")
     steps: int | None = Field(None, ge=0, le=100_000_000, description="optimizer steps; default 600 or by epochs")
     epochs: Positive | None = Field(None, description="passes over the training split, instead of steps")
+    batching: Literal["bucketed", "padded", "packed"] = Field(
+        "bucketed",
+        description="bucketed: rows of like length share a batch, padded to one of a few widths; padded: all to one "
+        "width; packed: several rows share one, none sees another",
+    )
     batch_size: int = Field(32, ge=1, le=65_536, description="rows of a micro-batch")
+    batch_tokens: int | None = Field(
+        None, ge=8, le=2**30, description="tokens of a micro-batch, padding included, instead of batch_size"
+    )
     accumulation: int = Field(1, ge=1, le=4096, description="micro-batches of an optimizer step")
 
     learning_rate: Positive = Field(4e-3, le=10, description="peak, after the warm-up")
@@ -100,24 +126,39 @@ class TrainingConfig(_Section):
         "float32", description="of the computation and of model/; parameters and optimizer are trained in float32"
     )
 
+    loss_chunk: int | None = Field(
+        None, ge=1, le=2**24, description="tokens whose logits are held at once; null: chosen by the engine"
+    )
+    activation_checkpointing: bool = Field(
+        False, description="layers are computed again going back: less memory, about a third more time"
+    )
+
     eval_every_steps: int = Field(100, ge=1, description="steps between two evaluation losses")
     checkpoint_every_steps: int = Field(200, ge=1, description="steps between two checkpoints")
     keep_checkpoints: int = Field(2, ge=1, le=1000, description="newest checkpoints that are kept")
+    keep_best: bool = Field(False, description="keep the checkpoint of the lowest evaluation loss too; model/ is it")
+    early_stopping_evals: int | None = Field(
+        None, ge=1, description="evaluations in a row without a new lowest loss after which the training ends"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingConfig":
         if self.steps is not None and self.epochs is not None:
             raise ValueError("steps and epochs exclude each other; leave one out")
+        if (self.keep_best or self.early_stopping_evals) and self.steps == 0:
+            raise ValueError("keep_best and early_stopping_evals need steps")
         if self.beta1 >= 1 or self.beta2 >= 1:
             raise ValueError("beta1 and beta2 are below 1")
+        if self.model_id == "scratch" and self.method == "lora":
+            raise ValueError("method lora adapts a model that is there; set model_id to its folder, or method: full")
         if self.model_id == "scratch" and self.tokenizer.kind == "model":
             raise ValueError("a model from scratch has no tokenizer of its own; set tokenizer.kind to character or bpe")
         return self
 
-    def total_steps(self, rows: int) -> int:
-        """Optimizer steps over a training split of `rows` rows."""
+    def total_steps(self, micro_batches: int) -> int:
+        """Optimizer steps over a training split of that many micro-batches an epoch."""
         if self.epochs is not None:
-            return max(1, round(self.epochs * rows / (self.batch_size * self.accumulation)))
+            return max(1, round(self.epochs * micro_batches / self.accumulation))
         return 600 if self.steps is None else self.steps
 
 

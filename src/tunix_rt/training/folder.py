@@ -15,6 +15,8 @@ from tunix_rt.training import config as configs
 from tunix_rt.training import provenance, render, tokenizer
 from tunix_rt.training.config import TrainingConfig
 
+START = "start"
+"""Folder of the checkpoint that a forked run starts from."""
 FREE_TO_CHANGE = {"eval_every_steps", "checkpoint_every_steps", "keep_checkpoints", "dataset"}
 
 
@@ -64,6 +66,12 @@ class RunFolder:
         """The model folder that the training starts from; None from scratch."""
         return None if self.config.model_id == "scratch" else Path(self.provenance["base_model"]["path"])
 
+    @property
+    def start(self) -> Path | None:
+        """The checkpoint of another run whose parameters are the start (`fork.fork`); None for most."""
+        origin = self.provenance.get("forked_from")
+        return self.path / START if origin else None
+
     def traces(self, split: str) -> Iterator[dict[str, Any]]:
         """The traces of a split (`train` or `eval`), in order."""
         path = self.path / "data" / f"{split}.jsonl"
@@ -81,7 +89,8 @@ class RunFolder:
         """What must be equal for a checkpoint to be continued exactly."""
         kept = self.config.model_dump(mode="json", exclude=FREE_TO_CHANGE)
         digests = {name: self.provenance[name]["digest"] for name in ("train", "eval", "tokenizer", "base_model")}
-        return {"config": kept, **digests}
+        origin = self.provenance.get("forked_from")
+        return {"config": kept, **digests} | ({"forked_from": origin["digest"]} if origin else {})
 
 
 def create(
@@ -179,6 +188,8 @@ def fill(
 def continue_from(path: Path, source: Path, run: str, device: str | None = None) -> RunFolder:
     """Prepare a run directory that goes on where another one's newest checkpoint stands, or from its start.
 
+    All its checkpoints come along: the best may become the result, and one before a damaged one is needed.
+
     Files of `source` are linked where the file system can, else copied: none of them is ever changed in place (a
     checkpoint, a tokenizer and the data are written once and only removed), which is why events.jsonl stays behind.
 
@@ -198,9 +209,8 @@ def continue_from(path: Path, source: Path, run: str, device: str | None = None)
         raise NotFound(f"{source} holds no run to go on from.", hint="Start a new run.")
     known = {**old.provenance, "retried_from": run}
     _clear(path)
-    for part in (source / "data", old.tokenizer, *old.checkpoints()[-1:]):
-        for file in sorted(inner for inner in part.rglob("*") if inner.is_file()):
-            _link(file, path / file.relative_to(source))
+    for part in (source / "data", old.tokenizer, source / START, *old.checkpoints()):
+        link_all(part, path / part.relative_to(source))
     with store.whole(path / "provenance.json") as written:
         written.write(jsontext.dumps(known if device is None else {**known, "device": device}))
     with store.whole(path / "config.yaml") as written:
@@ -220,6 +230,12 @@ def _clear(path: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink()
+
+
+def link_all(source: Path, target: Path) -> None:
+    """Give a folder's files a second name under `target`, or copy them where the file system has none to give."""
+    for file in sorted(inner for inner in source.rglob("*") if inner.is_file()):
+        _link(file, target / file.relative_to(source))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -249,7 +265,8 @@ def reopen(path: Path, config: TrainingConfig) -> RunFolder:
     if changed:
         raise Conflict(
             f"{path} was started with another config:\n  " + "\n  ".join(changed),
-            hint="Resume with the config that it was started with, or start a new run in another folder.",
+            hint="Resume with the config that it was started with, or go on from its parameters in a new run: "
+            f"tunix-rt train CONFIG --fork {path} --output NEW",
         )
     return folder
 

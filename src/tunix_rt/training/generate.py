@@ -35,6 +35,7 @@ def answers(
     decoding: Decoding,
     device: str,
     done: Callable[[int], None] = lambda _: None,
+    engine: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Answer prompts.
 
@@ -44,6 +45,7 @@ def answers(
         decoding: how.
         device: `auto`, `cpu`, `gpu` or `tpu`.
         done: told how many answers are finished.
+        engine: who computes; None: the first one that is installed.
 
     Yields:
         Predictions as in `spec/formats.md`, in the order of the items, `sample` 0.. within an item.
@@ -56,20 +58,15 @@ def answers(
             f"{decoding.samples} samples at temperature 0 would all be equal.", hint="Set --temperature, 0.8 say."
         )
     tokenizer = Folder(model)
-    prompts: list[list[int]] = []
-    faults: list[Fault] = []
-    for name, prompt in items:
-        try:
-            prompts.append(prompt_tokens(prompt, tokenizer))
-        except BadInput as error:
-            faults.append(Fault(name, error.detail))
-    if faults:
-        raise BadInput(f"{len(faults)} of {len(items)} prompts cannot be given to this model.", faults=faults)
-    engine = engines.load("tunix")
-    engine.devices(device)
+    prompts = given(tokenizer, items)
+    chosen = engine or next(
+        (name for name, known in engines.capabilities().items() if known.available), engines.ENGINES[0]
+    )
+    loaded = engines.load(chosen)
+    loaded.devices(device)
     sampling = Sampling(decoding.max_new_tokens, decoding.temperature, decoding.seed, tokenizer.stop)
     repeated = [prompt for prompt in prompts for _ in range(decoding.samples)]
-    generated = engine.generate(model, repeated, sampling, done)
+    generated = loaded.generate(model, repeated, sampling, done)
     for number, answer in enumerate(generated):
         item, sample = divmod(number, decoding.samples)
         yield {
@@ -80,3 +77,25 @@ def answers(
             "completion_tokens": len(answer.tokens) + (answer.finish_reason == "stop"),
             **({"sample": sample} if decoding.samples > 1 else {}),
         }
+
+
+def given(tokenizer: Folder, items: Sequence[tuple[str, str]]) -> list[list[int]]:
+    """The token ids that the model is given for prompts.
+
+    Args:
+        tokenizer: the model's.
+        items: (id, prompt).
+
+    Raises:
+        BadInput: prompts that cannot be rendered, each named.
+    """
+    prompts: list[list[int]] = []
+    faults: list[Fault] = []
+    for name, prompt in items:
+        try:
+            prompts.append(prompt_tokens(prompt, tokenizer))
+        except BadInput as error:
+            faults.append(Fault(name, error.detail))
+    if faults:
+        raise BadInput(f"{len(faults)} of {len(items)} prompts cannot be given to this model.", faults=faults)
+    return prompts

@@ -4,15 +4,23 @@ Axes: B rows of a micro-batch, T tokens of a row, V entries of the vocabulary.
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tunix_rt.base.errors import DiskFull
+from tunix_rt.training import mends, packing
 from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.engines.memory import Memory, Shape
 from tunix_rt.training.ledger import Ledger
 
 PARAMETER_BYTES = 4  # parameters, gradients and optimizer stay float32 whatever the computation is in
+# A refusal is told within 10 s: so long are changes planned as well as the engine can, then by formula.
+_EXACT_SECONDS = 1.0
+
+Predictor = Callable[[TrainingConfig, Callable[[Memory], bool]], Memory]
 
 
 @dataclass(frozen=True)
@@ -24,12 +32,16 @@ class Plan:
         epochs: passes over the training rows.
         rows: training rows.
         evaluation_rows: rows of the evaluation loss.
-        width: T.
+        width: T of the widest micro-batch.
         vocabulary: V.
         parameters: how many are trained.
-        tokens_per_step: tokens of a step, padding included.
-        memory_bytes: what is held throughout (parameters, gradients, optimizer) and at most the logits of one
-            micro-batch with the two copies that their loss makes; activations come on top.
+        tokens_per_step: tokens of a mean step, padding included.
+        tokens: of all steps, padding included.
+        memory_bytes: a step's memory at its peak by term (`engines.memory.Memory`), for the largest micro-batch.
+        peak_bytes: their sum.
+        available_bytes: what the device has free; None: unknown.
+        memory_method: how the peak was found: by the compiler, with fake tensors, or by formula.
+        seconds: None: how fast this device is, nobody has measured before the first step.
         disk_bytes: the checkpoints that are kept, one being written, and the result.
         device: where it runs.
     """
@@ -42,7 +54,12 @@ class Plan:
     vocabulary: int
     parameters: int
     tokens_per_step: int
+    tokens: int
     memory_bytes: dict[str, int]
+    peak_bytes: int
+    available_bytes: int | None
+    memory_method: str
+    seconds: float | None
     disk_bytes: int
     device: str
 
@@ -51,32 +68,73 @@ class Plan:
         return asdict(self)
 
 
+def worst_batch(config: TrainingConfig, width: int) -> Shape:
+    """The largest micro-batch of rows of up to `width` tokens."""
+    rows = max(1, config.batch_tokens // width) if config.batch_tokens else config.batch_size
+    return Shape(rows, width, packed=config.batching == "packed")
+
+
 def plan(
-    config: TrainingConfig, train: Ledger, evaluation_rows: int, vocabulary: int, parameters: int, device: str
+    config: TrainingConfig,
+    train: Ledger,
+    evaluation_rows: int,
+    vocabulary: int,
+    parameters: int,
+    device: str,
+    memory: Memory,
 ) -> Plan:
     """Work the figures out; nothing is allocated."""
     rows = len(train.lengths)
-    steps = config.total_steps(rows)
-    micro_tokens = config.batch_size * train.width
+    buckets = packing.buckets(train.lengths, config)
+    micro_batches = sum(bucket.batches for bucket in buckets)
+    steps = config.total_steps(micro_batches)
+    # Of a mean micro-batch: how many of each width come depends on the rows.
+    micro_tokens = round(sum(bucket.batches * bucket.rows * bucket.width for bucket in buckets) / micro_batches)
     weights = parameters * PARAMETER_BYTES
     return Plan(
         steps=steps,
-        epochs=round(steps * config.batch_size * config.accumulation / rows, 3),
+        epochs=round(steps * config.accumulation / micro_batches, 3),
         rows=rows,
         evaluation_rows=evaluation_rows,
-        width=train.width,
+        width=buckets[0].width,
         vocabulary=vocabulary,
         parameters=parameters,
         tokens_per_step=micro_tokens * config.accumulation,
-        memory_bytes={
-            "parameters": weights,
-            "gradients": weights * (2 if config.accumulation > 1 else 1),
-            "optimizer": 2 * weights,
-            "logits": 3 * micro_tokens * vocabulary * 4,
-        },
-        disk_bytes=3 * weights * (config.keep_checkpoints + 1) + weights,
+        tokens=micro_tokens * config.accumulation * steps,
+        memory_bytes=memory.terms,
+        peak_bytes=memory.peak,
+        available_bytes=memory.available,
+        memory_method=memory.method,
+        seconds=None,
+        disk_bytes=3 * weights * (config.keep_checkpoints + config.keep_best + 1) + weights,
         device=device,
     )
+
+
+def check_memory(config: TrainingConfig, plan: Plan, predict: Predictor) -> None:
+    """Refuse a training that does not fit its device, before anything is allocated.
+
+    Raises:
+        DoesNotFit: more is needed than is free; names the largest terms and what helps, each planned again.
+    """
+    memory = Memory(method=plan.memory_method, **plan.memory_bytes, available=plan.available_bytes)
+    if memory.fits:
+        return
+    until = time.monotonic() + _EXACT_SECONDS
+    rough = predict(config, lambda _: False)
+
+    def again(changed: TrainingConfig) -> Memory:
+        found = predict(changed, lambda new: time.monotonic() < until and not new.hopeless and not rough.hopeless)
+        return _as_exact(found, memory, rough) if found.method == rough.method else found
+
+    tokens = plan.tokens_per_step // config.accumulation
+    mends.refuse(config, memory, tokens, config.model_id != "scratch", again)
+
+
+def _as_exact(found: Memory, exact: Memory, rough: Memory) -> Memory:
+    """A figure by formula, less by as much as the formula says too much of the config that was looked at closely."""
+    share = (exact.activations + exact.logits) / max(1, rough.activations + rough.logits)
+    return replace(found, activations=round(found.activations * share), logits=round(found.logits * share))
 
 
 def check_disk(plan: Plan, folder: Path) -> None:

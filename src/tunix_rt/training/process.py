@@ -8,6 +8,8 @@ stderr, and everything in events.jsonl, whose last event of an attempt is always
     75   the machine's: no space, no memory, something does not answer; another attempt may go well
     130  stopped by SIGTERM or SIGINT, with its checkpoint
     1    a fault that nobody has foreseen, with its traceback
+
+SIGUSR1 saves a checkpoint after the present step.
 """
 
 import argparse
@@ -31,7 +33,7 @@ STEP_SECONDS = 1.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, and return the exit code."""
-    stopping = signals.install()
+    stopping, saving = signals.install(), signals.install_saving()
     asked = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -40,8 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lifeline.hold()
         if not asked.folder.is_dir():
             raise NotFound(f"There is no run directory {asked.folder}.")
-        work = _plan if asked.plan else _train
-        ending = recorded(asked.folder, _Teller(), lambda emit: work(asked.folder, asked.device, emit, stopping))
+
+        def work(emit: Callable[..., None]) -> dict[str, Any]:
+            if asked.plan:
+                return _plan(asked.folder, asked.device, emit, stopping)
+            return _train(asked.folder, asked.device, emit, stopping, saving)
+
+        ending = recorded(asked.folder, _Teller(), work)
     except Problem as problem:
         _complain(problem.detail, problem.hint, problem.faults)
         return MACHINE if isinstance(problem, DiskFull | Unavailable) else REFUSED
@@ -66,10 +73,12 @@ def _parser() -> argparse.ArgumentParser:
 # The imports in these two take seconds, in which a signal must be heard and a failure leave its event already.
 
 
-def _train(path: Path, device: str, emit: Callable[..., None], stopping: Callable[[], bool]) -> dict[str, Any]:
+def _train(
+    path: Path, device: str, emit: Callable[..., None], stopping: Callable[[], bool], saving: Callable[[], bool]
+) -> dict[str, Any]:
     from tunix_rt.training import child
 
-    return asdict(child.attempt(_opened(path), device, emit, stopping))
+    return asdict(child.attempt(_opened(path), device, emit, stopping, saving))
 
 
 def _plan(path: Path, device: str, emit: Callable[..., None], stopping: Callable[[], bool]) -> dict[str, Any]:

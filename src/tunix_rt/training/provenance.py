@@ -13,7 +13,19 @@ from tunix_rt.base import store
 from tunix_rt.training import render
 from tunix_rt.training.config import TrainingConfig
 
-PACKAGES = ("google-tunix", "jax", "jaxlib", "flax", "optax", "numpy", "tokenizers", "safetensors")
+PACKAGES = (
+    "google-tunix",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "tokenizers",
+    "safetensors",
+    "torch",
+    "transformers",
+    "peft",
+)
 
 
 def document(config: TrainingConfig, base: Path | None, device: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM as a wish to stop, which a training heeds at its next opportunity."""
+"""SIGINT and SIGTERM as a wish to stop, SIGUSR1 as a wish for a checkpoint; a training heeds them between two steps.
+
+A second SIGTERM changes nothing: whoever repeats it wants the stop that is on its way, with its checkpoint.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -33,12 +36,34 @@ def install() -> Callable[[], bool]:
     return lambda: bool(asked)
 
 
+def install_saving() -> Callable[[], bool]:
+    """Turn SIGUSR1 into a wish for a checkpoint for the rest of the process's life; `install` hears the others.
+
+    Returns:
+        Whether somebody has wished for one since this was asked last.
+    """
+    wished: list[int] = []
+
+    def wish(number: int, _frame: Any) -> None:
+        wished.append(number)
+
+    signal.signal(signal.SIGUSR1, wish)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR1,))
+
+    def saving() -> bool:
+        asked = bool(wished)
+        wished.clear()
+        return asked
+
+    return saving
+
+
 @contextmanager
-def heard() -> Iterator[Callable[[], bool]]:
-    """`install` for the length of a block."""
-    before = {number: signal.getsignal(number) for number in _NUMBERS}
+def heard() -> Iterator[tuple[Callable[[], bool], Callable[[], bool]]]:
+    """`install` and `install_saving` for the length of a block: stopping, saving."""
+    before = {number: signal.getsignal(number) for number in (*_NUMBERS, signal.SIGUSR1)}
     try:
-        yield install()
+        yield install(), install_saving()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: set by C code, which Python cannot set again

@@ -47,11 +47,26 @@ def _evaluation(fields: Mapping[str, Any], place: str) -> str:
 
 
 def _checkpoint(fields: Mapping[str, Any], place: str) -> str:
-    return f"step {place or fields['step']}  checkpoint {fields['path']}"
+    best = ", the best so far" if fields.get("best") else ""
+    return f"step {place or fields['step']}  checkpoint {fields['path']}{best}"
 
 
 def _sample(fields: Mapping[str, Any], place: str) -> str:
     return f"step {place or fields['step']}  {fields['prompt']!r} -> {fields['output']!r}"
+
+
+def _parity(fields: Mapping[str, Any], _: str) -> str:
+    tokens, logits = fields["tokens"], fields["logits"]
+    return "; ".join(
+        (
+            f"{tokens['differences']} differences in the token ids of {tokens['prompts']:,} prompts and rows"
+            if tokens["checked"]
+            else f"token ids not compared with transformers: {tokens['reason']}",
+            f"logits differ from transformers' by at most {number(logits['largest_difference']):.2g}"
+            if logits["checked"]
+            else f"logits not compared with transformers: {logits['reason']}",
+        )
+    )
 
 
 def _warning(fields: Mapping[str, Any], _: str) -> str:
@@ -74,7 +89,9 @@ def _end(fields: Mapping[str, Any], place: str) -> str:
         return f"Failed: {fields['detail']}"
     if fields["reason"] == "stopped":
         return f"Stopped at step {place or fields['step']}"
-    return "Completed" + (f": {fields['step']} steps" if "step" in fields else "")
+    early = ", ended early: the evaluation loss fell no more" if fields.get("early") else ""
+    best = f", model/ is of step {fields['best_step']}" if fields.get("best_step") else ""
+    return "Completed" + (f": {fields['step']} steps{early}{best}" if "step" in fields else "")
 
 
 _LINES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
@@ -83,6 +100,7 @@ _LINES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "eval": _evaluation,
     "checkpoint": _checkpoint,
     "sample": _sample,
+    "parity": _parity,
     "warning": _warning,
     "check": _check,
     "end": _end,

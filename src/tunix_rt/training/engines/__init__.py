@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 
 from tunix_rt.base.errors import BadInput, MissingExtra, nearest
 from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.engines.memory import Memory, Shape
 
 ENGINES = ("tunix", "torch")
 """Every engine that a config may name."""
-_MODULES = {"tunix": ("tunix", "jax", "flax", "optax", "safetensors")}
-"""What an engine of this release imports; without the others here, it does not load."""
-_DISTRIBUTIONS = {"tunix": "google-tunix"}
+_MODULES = {
+    "tunix": ("tunix", "jax", "flax", "optax", "safetensors"),
+    "torch": ("torch", "transformers", "peft", "safetensors", "ml_dtypes"),
+}
+"""What an engine imports; without one of these, it does not load."""
+_DISTRIBUTIONS = {"tunix": "google-tunix", "torch": "torch"}
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,19 @@ class Batch:
         lengths: int32 (B,): tokens of a row before its padding; 0 for a row that is all padding.
         weight: what the summed loss of this micro-batch is divided by, so that the mean over an optimizer step's
             micro-batches is the mean over all its supervised tokens: its supervised tokens / accumulation.
+        segments: int32 (B, T), where rows are packed: 1, 2, ... for the traces of a row, 0 on padding; a token sees its
+            own segment alone. None: each row holds one trace.
+        positions: int32 (B, T), where rows are packed: place within the segment, from 0. None: 0..T-1.
+        ids: of the traces in it, row by row, so that a fault can name them.
     """
 
     tokens: NDArray[np.int32]
     supervised: NDArray[np.bool_]
     lengths: NDArray[np.int32]
     weight: float
+    segments: NDArray[np.int32] | None = None
+    positions: NDArray[np.int32] | None = None
+    ids: tuple[str, ...] = ()
 
 
 class Batches(Protocol):
@@ -80,6 +91,9 @@ class Job:
         fingerprint: what must be equal for a checkpoint to be resumed; stored in each checkpoint.
         emit: appends an event to events.jsonl.
         stopping: True once the user or the system wants the training to stop; asked between steps.
+        saving: True, once, after the user has asked for a checkpoint now; asked between steps.
+        start: checkpoint folder of another training (`train --fork`) whose parameters are the start, instead of the
+            base's or those by the seed; None for most.
     """
 
     folder: Path
@@ -94,14 +108,25 @@ class Job:
     fingerprint: dict[str, Any]
     emit: Callable[..., None]
     stopping: Callable[[], bool]
+    saving: Callable[[], bool] = lambda: False
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: `completed`, or `stopped` with its state in the last checkpoint, at `step`."""
+    """How a training ended.
+
+    Attributes:
+        reason: `completed`, or `stopped` with its state in the last checkpoint.
+        step: finished steps.
+        early: completed by early_stopping_evals.
+        best_step: the step whose parameters model/ holds, where keep_best chose it.
+    """
 
     reason: str
     step: int
+    early: bool = False
+    best_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,28 @@ class Engine(Protocol):
         """Count the parameters without allocating them."""
         ...
 
+    def memory(
+        self,
+        config: TrainingConfig,
+        shape: Shape,
+        vocabulary: int,
+        base: Path | None,
+        exactly: Callable[[Memory], bool],
+    ) -> Memory:
+        """Predict a step's peak memory before anything is allocated.
+
+        Args:
+            config: the run's.
+            shape: of the largest micro-batch.
+            vocabulary: entries of the tokenizer.
+            base: Hugging Face folder to start from; None: from scratch.
+            exactly: whether a figure by formula is to be followed by a better one, which takes seconds.
+
+        Raises:
+            BadInput: a base that does not read.
+        """
+        ...
+
     def train(self, job: Job) -> Outcome:
         """Train from `job.resume_from` or the start to `job.total_steps`, and write `model/`."""
         ...
@@ -161,7 +208,7 @@ class Capability:
 
     Attributes:
         available: its libraries are installed.
-        version: of its library; None where that is not installed, or the engine is none of this release.
+        version: of its library; None where that is not installed.
         reason: why it is not available; None where it is.
         hint: what mends that; None where it is available.
     """
@@ -182,7 +229,7 @@ def load(name: str) -> Engine:
 
     Raises:
         BadInput: nobody knows an engine of that name.
-        MissingExtra: it is none of this release, or its libraries are not installed or do not load.
+        MissingExtra: its libraries are not installed or do not load.
     """
     if name not in ENGINES:
         raise BadInput(f"There is no engine {name!r}.{nearest(name, ENGINES)}")
@@ -200,11 +247,6 @@ def load(name: str) -> Engine:
 
 
 def _capability(name: str) -> Capability:
-    if name not in _MODULES:
-        there = ", ".join(repr(other) for other in _MODULES)
-        return Capability(
-            False, None, f"The engine {name!r} is not part of this release.", f"Set engine: this release has {there}."
-        )
     missing = [module for module in _MODULES[name] if importlib.util.find_spec(module) is None]
     try:
         version = importlib.metadata.version(_DISTRIBUTIONS[name])

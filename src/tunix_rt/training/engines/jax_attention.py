@@ -18,7 +18,7 @@ _SMALLEST_BLOCK = 48
 _NEVER = np.float32(-1e30)
 
 
-def attend(q: Array, k: Array, v: Array, seen: Array) -> Array:
+def attend(q: Array, k: Array, v: Array, seen: Any, softcap: float | None = None) -> Array:
     """softmax(q k / sqrt(h)) v over the keys where `seen`.
 
     Args:
@@ -26,21 +26,28 @@ def attend(q: Array, k: Array, v: Array, seen: Array) -> Array:
         k: (R, S, h).
         v: (R, S, h).
         seen: bool, broadcasts to (R, G, T, S).
+        softcap: c, where scores s become c tanh(s / c) (Gemma 2).
 
     Returns:
         (R, G, T, h).
     """
     scores = jnp.einsum("rgth,rsh->rgts", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
+    if softcap is not None:
+        scores = softcap * jnp.tanh(scores / softcap)
     weights = jax.nn.softmax(jnp.where(seen, scores, _NEVER), axis=-1).astype(v.dtype)
     return jnp.einsum("rgts,rsh->rgth", weights, v)
 
 
-def attend_causally(q: Array, k: Array, v: Array) -> Array:
-    """`attend` where a query sees the keys up to its own place; T = S.
+def attend_causally(q: Array, k: Array, v: Array, *, window: int | None = None, softcap: float | None = None) -> Array:
+    """`attend` where a query sees the keys up to its own place, at most `window` of them; T = S.
 
     Blocks of queries leave out the keys that none of them sees.
     """
     heads, groups, length, size = q.shape
+    if softcap is not None or (window is not None and window < length):
+        places = np.arange(length)
+        distance = places[:, None] - places[None]
+        return attend(q, k, v, (distance >= 0) & (distance < (window or length)), softcap)
     blocks = max(1, min(_MOST_BLOCKS, length // _SMALLEST_BLOCK))
     ends = [round(length * (block + 1) / blocks) for block in range(blocks)]
     parts = []

@@ -33,7 +33,7 @@ def choose(wanted: str) -> list[str]:
 
 def mesh() -> Any:
     """All devices of the chosen kind as a mesh (fsdp, tp) = (devices, 1); None for a single one."""
-    found = _chosen()
+    found = chosen()
     if len(found) == 1:
         return None
     return jax.sharding.Mesh(np.array(found).reshape(-1, 1), ("fsdp", "tp"))
@@ -41,7 +41,7 @@ def mesh() -> Any:
 
 def is_one_cpu() -> bool:
     """Whether a single CPU device computes."""
-    return [device.platform for device in _chosen()] == ["cpu"]
+    return [device.platform for device in chosen()] == ["cpu"]
 
 
 def spread(state: Any, mesh: Any) -> None:
@@ -54,11 +54,12 @@ def spread(state: Any, mesh: Any) -> None:
 
 def machine() -> dict[str, Any]:
     """What decides the last bits of a training besides its inputs."""
-    found = _chosen()
+    found = chosen()
     return {"device": found[0].device_kind, "devices": len(found), "threads": threads()}
 
 
-def _chosen() -> list[Any]:
+def chosen() -> list[Any]:
+    """The devices that compute."""
     chosen = jax.config.jax_default_device
     return list(jax.devices(chosen.platform if chosen is not None else None))
 

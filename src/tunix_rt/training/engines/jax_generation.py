@@ -23,8 +23,7 @@ from flax import nnx
 from jax import Array
 from numpy.typing import NDArray
 
-from tunix_rt.base.errors import BadInput
-from tunix_rt.training.engines import Generated, Sampling, jax_config, jax_folder
+from tunix_rt.training.engines import Generated, Sampling, jax_folder, lora, sampling_checks
 from tunix_rt.training.engines.jax_model import Cache, Decoder
 
 _ROWS = 64
@@ -32,9 +31,9 @@ _NARROWEST = 16
 
 
 def load(folder: Path) -> Decoder:
-    """Read a model folder to compute with in float32."""
-    model = Decoder(jax_config.from_json(jax_config.read_json(folder), folder))
-    return jax_folder.fill(model, jax_folder.read_tensors(folder, model))
+    """Read a model folder, or an adapter's with its base, to compute with in float32."""
+    opened = lora.open_folder(folder)
+    return jax_folder.fill(Decoder(opened.dimensions), opened.tensors)
 
 
 def generate(
@@ -45,7 +44,7 @@ def generate(
     Raises:
         BadInput: an empty prompt, an id that the model does not have, or more tokens than it has positions.
     """
-    _check(model, prompts, sampling)
+    sampling_checks.check(model.dimensions, prompts, sampling)
     definition, state = nnx.split(model)
     answers: dict[int, Generated] = {}
     by_width: dict[int, list[int]] = defaultdict(list)
@@ -76,29 +75,6 @@ def generate(
                     answers[index] = Generated(out[row, : counts[row]].tolist(), ended)
                 done(len(answers))
     return [answers[index] for index in range(len(prompts))]
-
-
-def _check(model: Decoder, prompts: list[list[int]], sampling: Sampling) -> None:
-    d = model.dimensions
-    if sampling.max_new_tokens < 1 or not sampling.temperature >= 0:
-        raise BadInput(
-            f"max_new_tokens is at least 1 and temperature at least 0, not {sampling.max_new_tokens} and "
-            f"{sampling.temperature}."
-        )
-    for index, prompt in enumerate(prompts):
-        if not prompt:
-            raise BadInput(f"Prompt {index} has no tokens: there is nothing to continue.")
-        if len(prompt) + sampling.max_new_tokens > d.max_positions:
-            raise BadInput(
-                f"Prompt {index} has {len(prompt)} tokens; with {sampling.max_new_tokens} new ones that is over the "
-                f"model's {d.max_positions} positions.",
-                hint=f"Set --max-new-tokens to at most {max(0, d.max_positions - len(prompt))}.",
-            )
-        if not 0 <= min(prompt) <= max(prompt) < d.vocabulary:
-            raise BadInput(
-                f"Prompt {index} has token ids outside of the model's 0..{d.vocabulary - 1}.",
-                hint="The tokenizer does not belong to this model.",
-            )
 
 
 def _width(length: int) -> int:
@@ -170,6 +146,7 @@ def _answer(
     idle = jnp.arange(rows) >= wanted
     first = _State(one, draw(last, one), jnp.zeros((rows, longest), jnp.int32), zeros, idle & False, idle, cache)
     slots = jnp.arange(width + longest)
+    places_of_keys = jnp.where(slots < width, slots, lengths[:, None] + slots - width)
 
     def more(state: _State) -> Array:
         return ~jnp.all(state.done)
@@ -177,7 +154,7 @@ def _answer(
     def go_on(state: _State) -> _State:
         slot = width + state.step - 1
         seen = (slots[None] < lengths[:, None]) | ((slots >= width) & (slots <= slot))[None]
-        hidden, cache = model.decode(state.next, lengths + state.step - 1, slot, seen, state.cache)
+        hidden, cache = model.decode(state.next, lengths + state.step - 1, slot, seen, places_of_keys, state.cache)
         step = state.step + 1
         return note(state._replace(step=step, next=draw(hidden, step), cache=cache))
 

@@ -1,6 +1,5 @@
-"""What an optimizer step is given, its learning rate, and the optimizer."""
+"""What an optimizer step is given, and the optimizer."""
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -19,27 +18,15 @@ def inputs(batch: Batch, rate: float = 0.0) -> dict[str, Any]:
     Not its lengths: what pads a row on the right is seen by nobody. The rate comes from outside so that one compiled
     step serves every schedule.
     """
-    return {
+    made = {
         "tokens": batch.tokens,
         "supervised": batch.supervised,
         "weight": np.float32(batch.weight),
         "rate": np.float32(rate),
     }
-
-
-def learning_rate(config: TrainingConfig, total_steps: int, step: int) -> float:
-    """Learning rate of a step, from 1.
-
-    Step s of the warm-up's w has s / w of the peak. The steps after it go down from the peak so that one more would
-    reach the final share; a warm-up longer than the training just ends early.
-    """
-    warmup, peak, share = config.warmup_steps, config.learning_rate, config.final_learning_rate_share
-    if step <= warmup:
-        return peak * step / warmup
-    gone = (step - 1 - warmup) / (total_steps - warmup)
-    if config.schedule == "cosine":
-        return peak * (share + (1 - share) * (1 + math.cos(math.pi * gone)) / 2)
-    return peak * (1 - (1 - share) * gone) if config.schedule == "linear" else peak
+    if batch.segments is None:
+        return made
+    return {**made, "segments": batch.segments, "positions": batch.positions}
 
 
 class Clipping(NamedTuple):

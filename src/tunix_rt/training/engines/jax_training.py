@@ -6,27 +6,28 @@ subclasses.
 """
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from tunix.sft import metrics_logger, peft_trainer
 
-from tunix_rt.base.errors import BadInput
 from tunix_rt.training.engines import (
     Job,
     Outcome,
-    jax_checkpoint,
-    jax_config,
+    checkpoints,
     jax_devices,
     jax_folder,
     jax_loss,
+    jax_state,
     jax_step,
 )
+from tunix_rt.training.engines.checkpoints import Header
 from tunix_rt.training.engines.jax_model import Decoder
-from tunix_rt.training.engines.jax_progress import Feed, Progress, state_of
+from tunix_rt.training.engines.jax_progress import Feed, Steps, state_of
+from tunix_rt.training.engines.progress import Progress, resumed
 from tunix_rt.training.engines.whole_folder import sweep
 
 
@@ -42,76 +43,52 @@ def train(job: Job) -> Outcome:
     precise = job.config.precision == "float32"  # accelerators else multiply float32 in fewer bits
     mesh = jax_devices.mesh()
     with jax.default_matmul_precision("float32" if precise else "default"), mesh or nullcontext():
-        resumed = _resumed(job)
+        before = resumed(job, jax_devices.machine())
         if job.stopping():  # a large model takes long to read or make
-            return Outcome("stopped", resumed or 0)
-        model, content = _model(job, mesh)
-        step = _run(job, model, resumed, mesh) if job.total_steps else 0
-        if step < job.total_steps:
-            return Outcome("stopped", step)
-        dtype = jnp.float32 if precise else jnp.bfloat16
+            return Outcome("stopped", before.step if before else 0)
+        model, content = jax_folder.first(job, mesh)
+        outcome = _run(job, model, before, mesh) if job.total_steps else _untrained(job, model)
+        if outcome.reason == "stopped":
+            return outcome
         sweep(job.folder)
-        jax_folder.write_folder(job.folder / "model", model, content, job.special, job.tokenizer, dtype)
-        return Outcome("completed", step)
+        jax_folder.write_result(job, model, content)
+        return outcome
 
 
-def _resumed(job: Job) -> int | None:
-    """The step to go on from, once its checkpoint is known to be whole and ours."""
-    if job.resume_from is None:
-        return None
-    header, machine = jax_checkpoint.check(job.resume_from, job.fingerprint), jax_devices.machine()
-    if header.machine != machine:
-        job.emit(
-            "warning",
-            kind="machine",
-            detail="resumed on another machine: the losses may differ in their last digits",
-            changed={
-                name: [header.machine.get(name), now]
-                for name, now in machine.items()
-                if header.machine.get(name) != now
-            },
-        )
-    return header.step
-
-
-def _model(job: Job, mesh: Any) -> tuple[Decoder, dict[str, Any]]:
-    """The start, and what config.json says of it."""
-    compute = jnp.bfloat16 if job.config.precision == "bfloat16" else jnp.float32
-    if job.base is None:
-        dimensions = jax_config.from_scratch(job.config.model, job.vocabulary, job.batches.width)
-        model = Decoder(dimensions, compute)
-        return jax_folder.fill(model, jax_folder.start(model, job.config.seed), mesh), jax_config.to_json(dimensions)
-    content = jax_config.read_json(job.base)
-    dimensions = jax_config.from_json(content, job.base)
-    if job.vocabulary > dimensions.vocabulary:
-        raise BadInput(
-            f"The tokenizer has {job.vocabulary} entries, but {job.base} embeds only {dimensions.vocabulary}.",
-            hint="Take the tokenizer that belongs to the model (tokenizer.kind: model).",
-        )
-    if job.batches.width > dimensions.max_positions:
-        raise BadInput(
-            f"Rows of {job.batches.width} tokens do not fit the {dimensions.max_positions} positions of {job.base}.",
-            hint=f"Set data.max_length to at most {dimensions.max_positions}.",
-        )
-    model = Decoder(dimensions, compute)
-    return jax_folder.fill(model, jax_folder.read_tensors(job.base, model), mesh), content
-
-
-def _run(job: Job, model: Decoder, resumed: int | None, mesh: Any) -> int:
-    """Train, and return the last finished step."""
-    trainer = make_trainer(job, model, resumed, mesh)
+def _run(job: Job, model: Decoder, before: Header | None, mesh: Any) -> Outcome:
+    """Train, and leave the result's parameters in the model."""
+    trainer = make_trainer(job, model, before, mesh)
     with np.errstate(over="ignore"):  # Tunix takes a perplexity of every loss
         trainer.train(())
-    return trainer.progress.step
+    outcome, best = trainer.steps.progress.outcome(trainer.steps.step)
+    if best is not None:
+        _take_parameters(best, trainer.model)
+    return outcome
 
 
-def make_trainer(job: Job, model: Decoder, resumed: int | None = None, mesh: Any = None) -> "Trainer":
-    """A trainer of `model`, at the start or at the checkpoint of step `resumed`."""
+def _untrained(job: Job, model: Decoder) -> Outcome:
+    if job.start is not None:
+        checkpoints.verify(job.start)
+        _take_parameters(job.start, model)
+    return Outcome("completed", 0)
+
+
+def _take_parameters(checkpoint: Path, model: Any) -> None:
+    parameters = nnx.state(model, model.trained)
+    jax_state.restore(checkpoint, {"parameters": parameters}, "parameters.")
+    nnx.update(model, parameters)
+
+
+def make_trainer(job: Job, model: Decoder, before: Header | None = None, mesh: Any = None) -> "Trainer":
+    """A trainer of `model`, at the start or at the checkpoint `before`, the one of `job.resume_from`."""
+    if before is None and job.start is not None:
+        checkpoints.verify(job.start)
+        _take_parameters(job.start, model)
     trainer: Trainer = Trainer(
         model,
         jax_step.optimizer(job.config),
         peft_trainer.TrainingConfig(
-            eval_every_n_steps=job.config.eval_every_steps,  # ours runs in `Progress`
+            eval_every_n_steps=job.config.eval_every_steps,  # ours runs in `Steps`
             gradient_accumulation_steps=job.config.accumulation if job.config.accumulation > 1 else None,
             max_steps=None,  # the data ends, and there is no progress bar
         ),
@@ -120,19 +97,21 @@ def make_trainer(job: Job, model: Decoder, resumed: int | None = None, mesh: Any
     state = state_of(trainer)
     if mesh is not None:
         jax_devices.spread(state["optimizer"], mesh)
-    if resumed is not None and job.resume_from is not None:
-        jax_checkpoint.restore(job.resume_from, state)
+    if before is not None and job.resume_from is not None:
+        jax_state.restore(job.resume_from, state)
     nnx.update(trainer.model, state["parameters"])
     nnx.update(trainer.optimizer, state["optimizer"])
-    trainer.progress = trainer.checkpoint_manager = Progress(job, trainer, first=resumed or 0, saved=resumed)
-    trainer.with_data_hooks(Feed(job, trainer.progress))
+    first = before.step if before else 0
+    progress = Progress(job, first, before.progress if before else None)
+    trainer.steps = trainer.checkpoint_manager = Steps(job, trainer, progress, first)
+    trainer.with_data_hooks(Feed(job, trainer.steps))
     return trainer
 
 
 class Trainer(peft_trainer.PeftTrainer):  # type: ignore[misc]  # tunix is untyped
     """PeftTrainer, with the learning rate from outside and the norm of the whole step's gradient."""
 
-    progress: Progress
+    steps: Steps
 
     def create_train_step_fn(self) -> Any:
         step = super().create_train_step_fn()
@@ -150,7 +129,7 @@ class Trainer(peft_trainer.PeftTrainer):  # type: ignore[misc]  # tunix is untyp
         return training_step
 
     def _post_process_train_step(self, aux: Any) -> None:
-        self.progress.ran(*aux)
+        self.steps.ran(*aux)
 
 
 class _Silent(metrics_logger.MetricsLogger):  # type: ignore[misc]  # tunix is untyped

@@ -19,12 +19,12 @@ from tunix_rt.training.engines import (  # noqa: E402
     Job,
     Outcome,
     Sampling,
-    jax_config,
+    architecture,
     jax_devices,
-    jax_folder,
     jax_generation,
+    model_folder,
 )
-from tunix_rt.training.engines.jax_model import Decoder  # noqa: E402
+from tunix_rt.training.engines.memory import Memory, Shape  # noqa: E402
 
 
 def devices(wanted: str) -> list[str]:
@@ -35,10 +35,19 @@ def devices(wanted: str) -> list[str]:
 def parameters(config: TrainingConfig, vocabulary: int, base: Path | None) -> int:
     """Count the parameters without allocating them; see `Engine.parameters`."""
     if base is None:
-        dimensions = jax_config.from_scratch(config.model, vocabulary, 1)
+        dimensions = architecture.from_scratch(config.model, vocabulary, 1)
     else:
-        dimensions = jax_config.from_json(jax_config.read_json(base), base)
-    return sum(math.prod(shape) for shape in jax_folder.tensor_shapes(Decoder(dimensions)).values())
+        dimensions = architecture.from_json(architecture.read_json(base), base)
+    return sum(math.prod(shape) for shape in model_folder.tensor_shapes(dimensions).values())
+
+
+def memory(
+    config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None, exactly: Callable[[Memory], bool]
+) -> Memory:
+    """Predict a step's peak memory before anything is allocated; see `Engine.memory`."""
+    predicting = importlib.import_module("tunix_rt.training.engines.jax_memory")  # imports optax
+    found: Memory = predicting.memory(config, shape, vocabulary, base, exactly)
+    return found
 
 
 def train(job: Job) -> Outcome:

@@ -1,0 +1,225 @@
+"""Predicted against measured peak memory of a step on a CPU: `python -m benchmarks.plan [--engine NAME] [--only N]`.
+
+Method. Each config runs in a process of its own, which predicts the peak as `--plan` does, then makes the model and
+trains two steps, so that all is compiled and warm. Freed memory is given back (`malloc_trim`, with glibc's own
+thresholds, not those that a training sets), the peak is reset (5 to /proc/self/clear_refs), and two more steps are
+trained. Measured is what VmHWM rose above the process as it stood, plus the bytes of the arrays that stood there.
+Batches are as full as they can be. Bars: within 10 % (JAX) and 20 % (PyTorch), never more than 5 % under.
+"""
+
+import argparse
+import ctypes
+import gc
+import importlib
+import itertools
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BARS = {"tunix": 0.10, "torch": 0.20}
+UNDER = 0.05
+_MIB = 2**20
+
+
+def matrix() -> Iterator[dict[str, Any]]:
+    """Configs, each `{engine, rows, width, vocabulary, config}`."""
+    model = {"layers": 4, "width": 256, "hidden": 768, "heads": 4, "kv_heads": 4}
+    plain: dict[str, Any] = {"rows": 8, "width": 256, "vocabulary": 4096}
+    shapes: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+        ({}, {}, {}),
+        ({"layers": 2}, {}, {}),
+        ({"layers": 8}, {}, {}),
+        ({"layers": 12}, {}, {}),
+        ({"width": 512, "hidden": 1536, "heads": 8, "kv_heads": 8}, {}, {}),
+        ({"heads": 8, "kv_heads": 2}, {}, {}),
+        ({"hidden": 2048}, {}, {}),
+        ({}, {"vocabulary": 512}, {}),
+        ({}, {"vocabulary": 16_000}, {}),
+        ({}, {"vocabulary": 32_000}, {}),
+        ({}, {"rows": 16}, {}),
+        ({}, {"rows": 32}, {}),
+        ({}, {"rows": 4, "width": 512}, {}),
+        ({}, {"rows": 2, "width": 1024}, {}),
+        ({}, {}, {"accumulation": 2}),
+        ({}, {"rows": 16}, {"accumulation": 4}),
+        ({}, {}, {"precision": "bfloat16"}),
+        ({}, {"vocabulary": 16_000}, {"loss_chunk": 512}),
+        ({}, {"rows": 16}, {"activation_checkpointing": True}),
+        ({}, {"rows": 16, "vocabulary": 16_000}, {"activation_checkpointing": True, "loss_chunk": 512}),
+        ({}, {}, {"method": "lora", "model_id": "base"}),
+        ({"tie_embeddings": False}, {}, {}),
+    ]
+    for engine, (dimensions, shape, config) in itertools.product(BARS, shapes):
+        yield {"engine": engine, **plain, **shape, "config": {"model": model | dimensions, **config}}
+
+
+def main() -> None:
+    """Measure all and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=list(BARS))
+    parser.add_argument("--only", type=int, help="the first so many of an engine")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one:
+        print(json.dumps(_one(json.loads(chosen.one))))
+        return
+    ratios: dict[str, list[float]] = {}
+    print("| engine | model | rows x tokens, vocabulary | options | predicted MiB | measured MiB | ratio |  |")
+    print("|---|---|---|---|---|---|---|---|")
+    for engine in [chosen.engine] if chosen.engine else BARS:
+        for case in itertools.islice((case for case in matrix() if case["engine"] == engine), chosen.only):
+            command = [sys.executable, "-m", "benchmarks.plan", "--one", json.dumps(case)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"| {engine} | {case['config']} | failed: {done.stderr.strip().splitlines()[-1]} |")
+                continue
+            found = json.loads(done.stdout.splitlines()[-1])
+            ratios.setdefault(engine, []).append(found["predicted"] / found["measured"])
+            print(_line(case, found), flush=True)
+    for engine, found in ratios.items():
+        within = sum(-UNDER <= ratio - 1 <= BARS[engine] for ratio in found)
+        print(f"\n{engine}: {within} of {len(found)} within the bars; ratios {min(found):.3f} to {max(found):.3f}")
+
+
+def _line(case: dict[str, Any], found: dict[str, Any]) -> str:
+    m, ratio = case["config"]["model"], found["predicted"] / found["measured"]
+    size = f"{m['layers']} x {m['width']}, MLP {m['hidden']}, heads {m['heads']}/{m['kv_heads']}"
+    options = [f"{key} {value}" for key, value in case["config"].items() if key not in ("model", "model_id")]
+    options += ["untied"] if not m.get("tie_embeddings", True) else []
+    return (
+        f"| {case['engine']} | {size} | {case['rows']} x {case['width']}, {case['vocabulary']:,} "
+        f"| {', '.join(options)} | {found['predicted'] / _MIB:.1f} | {found['measured'] / _MIB:.1f} | {ratio:.3f} "
+        f"| {'' if -UNDER <= ratio - 1 <= BARS[case['engine']] else 'MISS'} |"
+    )
+
+
+class Full:
+    """One batch without padding, over and over."""
+
+    def __init__(self, case: dict[str, Any]) -> None:
+        from tunix_rt.training.engines import Batch
+
+        self.batch_size, self.width = case["rows"], case["width"]
+        size = (self.batch_size, self.width)
+        tokens = np.random.default_rng(0).integers(0, case["vocabulary"], size).astype(np.int32)
+        lengths = np.full(self.batch_size, self.width, np.int32)
+        self._batch = Batch(tokens, np.ones(size, np.bool_), lengths, float(math.prod(size)))
+        self.evaluation: list[Batch] = []
+
+    def training(self, *_: int) -> Any:
+        return self._batch
+
+    def epoch(self, _: int) -> float:
+        return 0.0
+
+
+def _one(case: dict[str, Any]) -> dict[str, Any]:
+    from tunix_rt.training.config import TrainingConfig
+    from tunix_rt.training.engines import load
+    from tunix_rt.training.engines.memory import Shape
+
+    often = {"eval_every_steps": 10**8, "checkpoint_every_steps": 10**8, "batch_size": case["rows"]}
+    config = TrainingConfig.model_validate({"engine": case["engine"], **often, **case["config"]})
+    engine = load(case["engine"])
+    engine.devices("cpu")
+    memory = engine.memory(config, Shape(case["rows"], case["width"]), case["vocabulary"], None, lambda _: True)
+    with tempfile.TemporaryDirectory() as folder:
+        train, held = (_tunix if case["engine"] == "tunix" else _torch)(config, case, Path(folder))
+        measured = _measure(train, held)
+    return {"predicted": memory.peak, "method": memory.method, "measured": measured}
+
+
+def _measure(train: Callable[[], None], held: Callable[[], int]) -> int:
+    libc = ctypes.CDLL(None)
+    for option, value in ((-4, 65_536), (-3, 65_536), (-1, 131_072)):  # M_MMAP_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+        libc.mallopt(option, value)
+    train()
+    gc.collect()
+    libc.malloc_trim(0)
+    stood = held()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = _status("VmRSS")
+    train()
+    return _status("VmHWM") - before + stood
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def _start(config: Any, case: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    from tunix_rt.training.engines import architecture, lora, model_folder
+
+    d = architecture.from_scratch(config.model, case["vocabulary"], case["width"])
+    tensors = model_folder.start(d, 0)
+    return d, {**tensors, **(lora.start(d, config.lora, 0) if config.method == "lora" else {})}
+
+
+def _tunix(config: Any, case: dict[str, Any], folder: Path) -> tuple[Callable[[], None], Callable[[], int]]:
+    from benchmarks.training_step import Engine  # sets the environment, before jax is imported
+    from tunix_rt.training.engines import jax_folder
+    from tunix_rt.training.engines.jax_model import Decoder
+
+    jax = importlib.import_module("jax")
+    jnp = jax.numpy
+
+    d, tensors = _start(config, case)
+    model = Decoder(d, jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32)
+    if config.method == "lora":
+        model.adapt(config.lora)
+    model = jax_folder.fill(model, tensors)
+    engine = Engine(config, model, Full(case), folder)
+
+    def train() -> None:
+        precise = config.precision == "float32"
+        with jax.default_matmul_precision("float32" if precise else "default"), np.errstate(over="ignore"):
+            engine.run(2)
+
+    return train, lambda: sum(array.nbytes for array in jax.live_arrays())
+
+
+def _torch(config: Any, case: dict[str, Any], folder: Path) -> tuple[Callable[[], None], Callable[[], int]]:
+    from tunix_rt.training.engines import Job, architecture
+    from tunix_rt.training.engines.beginning import Beginning
+    from tunix_rt.training.engines.torch_training import Trainer
+
+    d, tensors = _start(config, case)
+    job = Job(
+        folder=folder,
+        config=config,
+        batches=Full(case),
+        vocabulary=case["vocabulary"],
+        total_steps=10**8,
+        base=None,
+        tokenizer=folder,
+        special={},
+        resume_from=None,
+        fingerprint={},
+        emit=lambda *_, **__: None,
+        stopping=lambda: False,
+    )
+    trainer = Trainer(job, Beginning(dimensions=d, content=architecture.to_json(d), tensors=tensors))
+    trainer.model.train()
+
+    def train() -> None:
+        for _ in range(2):
+            trainer._pending.append(trainer._train_step())
+            trainer._tell(0)
+
+    def held() -> int:
+        frozen = sum(value.nbytes for value in trainer.model.parameters())
+        return int(frozen + 2 * sum(value.nbytes for value in trainer.parameters.values()))
+
+    return train, held
+
+
+if __name__ == "__main__":
+    main()

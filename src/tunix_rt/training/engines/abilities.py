@@ -1,0 +1,92 @@
+"""What each engine can do, as a table: shown by `tunix-rt doctor` and the API, and asked before a training starts.
+
+What is not in it is refused, never emulated. Nothing of an engine is imported.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunix_rt.base.errors import BadInput, Fault
+from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.engines import architecture
+from tunix_rt.training.engines.architecture import FAMILIES
+
+FIELDS = ("methods", "families", "batchings", "devices", "savings")
+
+
+@dataclass(frozen=True)
+class Ability:
+    """What an engine can do.
+
+    Attributes:
+        methods: values of `method`.
+        families: model_type of the folders that it trains, and of models from scratch.
+        batchings: values of `batching`.
+        devices: kinds that it computes on, where they are there.
+        savings: settings that trade time for memory. JAX has none: it holds 256 MiB of logits at most, by itself.
+    """
+
+    methods: tuple[str, ...]
+    families: tuple[str, ...]
+    batchings: tuple[str, ...]
+    devices: tuple[str, ...]
+    savings: tuple[str, ...]
+
+    def document(self) -> dict[str, list[str]]:
+        """As plain JSON."""
+        return {name: list(getattr(self, name)) for name in FIELDS}
+
+
+_BATCHINGS = ("bucketed", "padded", "packed")
+_SAVINGS = ("loss_chunk", "activation_checkpointing")
+CAPABILITIES: dict[str, Ability] = {
+    "tunix": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu", "tpu"), ()),
+    "torch": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu"), _SAVINGS),
+}
+
+
+def refuse(config: TrainingConfig, device: str, base: Path | None = None) -> None:
+    """Refuse what the config's engine cannot do, before anything is loaded.
+
+    Args:
+        config: the training's.
+        device: `auto`, `cpu`, `gpu` or `tpu`.
+        base: the model folder to start from; None: from scratch.
+
+    Raises:
+        BadInput: each thing that it cannot do, with what it can, and the engine that could do all of it; a base that
+            no engine would compute rightly.
+    """
+    place: str = "model.family"
+    family: str = config.model.family
+    if base is not None:
+        place, family = "model_id", architecture.from_json(architecture.read_json(base), base).family
+    asked: list[tuple[str, str, Any]] = [
+        ("method", "methods", config.method),
+        ("batching", "batchings", config.batching),
+        (place, "families", family),
+    ]
+    asked += [(name, "savings", name) for name in _SAVINGS if getattr(config, name)]
+    if device != "auto":
+        asked.append(("device", "devices", device))
+
+    def lacking(engine: str) -> list[Fault]:
+        table = CAPABILITIES[engine].document()
+        return [
+            Fault(
+                place,
+                f"{value!r} is nothing that the engine {engine!r} does; it has {', '.join(table[what]) or 'none'}",
+            )
+            for place, what, value in asked
+            if value not in table[what]
+        ]
+
+    faults = lacking(config.engine)
+    if faults:
+        able = [name for name in CAPABILITIES if not lacking(name)]
+        raise BadInput(
+            f"The engine {config.engine!r} cannot do this training.",
+            hint=f"Set engine: {able[0]}." if able else "Change what is named.",
+            faults=faults,
+        )

@@ -1,0 +1,126 @@
+"""What makes a training fit that does not: changes of its config, each planned again; and the refusal with them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tunix_rt.base.errors import DoesNotFit, Fault
+from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.engines.abilities import CAPABILITIES
+from tunix_rt.training.engines.memory import Memory
+
+_CHUNK = 2048  # tokens; smaller pieces save little more and cost time
+_LARGEST_TERMS = 3
+
+Predict = Callable[[TrainingConfig], Memory]
+
+
+@dataclass(frozen=True)
+class Mend:
+    """A change of a config.
+
+    Attributes:
+        change: keys and their new values.
+        config: with the change.
+        memory: what it then takes.
+    """
+
+    change: dict[str, Any]
+    config: TrainingConfig
+    memory: Memory
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{key}: {_yaml(value)}" for key, value in self.change.items())
+        return f"set {words} -> {said(self.memory.peak)}"
+
+
+def refuse(config: TrainingConfig, memory: Memory, tokens: int, from_folder: bool, predict: Predict) -> None:
+    """Refuse a training that does not fit.
+
+    Args:
+        config: the run's.
+        memory: what it takes.
+        tokens: of its largest micro-batch.
+        from_folder: the model is read from a folder, so that an adapter may be trained.
+        predict: plans a changed config again.
+
+    Raises:
+        DoesNotFit: more is needed than is free; names the largest terms and what helps.
+    """
+    if memory.fits or memory.available is None:
+        return
+    tried = mends(config, tokens, from_folder, predict)
+    helping = [mend for mend in tried if mend.memory.fits]
+    largest = sorted(memory.terms.items(), key=lambda term: -term[1])[:_LARGEST_TERMS]
+    if helping:
+        hint = "One of these makes it fit: " + "; ".join(map(str, helping)) + "."
+    elif tried:
+        least = min(tried, key=lambda mend: mend.memory.peak)
+        hint = f"No change of the config that we know is enough; the most is saved by: {least}. Take a smaller model."
+    else:
+        hint = "No change of the config that we know saves memory here. Take a smaller model."
+    raise DoesNotFit(
+        f"The training needs {said(memory.peak)} and {said(memory.available)} are free: "
+        + ", ".join(f"{name} {said(size)}" for name, size in largest)
+        + f" ({memory.method}).",
+        hint=hint,
+        faults=[Fault(", ".join(mend.change), str(mend)) for mend in tried],
+    )
+
+
+def mends(config: TrainingConfig, tokens: int, from_folder: bool, predict: Predict) -> list[Mend]:
+    """Changes that save memory, each planned again: those that fit first, and last of all several at once.
+
+    A batch is halved until it fits; what costs no time or quality is tried first.
+    """
+    found: list[Mend] = []
+
+    def attempt(change: dict[str, Any], start: TrainingConfig = config) -> Mend:
+        changed = TrainingConfig.model_validate(start.model_dump() | change)
+        return Mend(change, changed, predict(changed))
+
+    for change in _single(config, tokens, from_folder):
+        found.append(attempt(change))
+    smaller = None
+    for change in _halved(config):
+        smaller = attempt(change)
+        if smaller.memory.fits:
+            break
+    if smaller is not None:
+        found.append(smaller)
+    if len(found) > 1 and not any(mend.memory.fits for mend in found):
+        together: dict[str, Any] = {}
+        for mend in found:
+            together |= mend.change
+        found.append(attempt(together))
+    return sorted(found, key=lambda mend: not mend.memory.fits)
+
+
+def _single(config: TrainingConfig, tokens: int, from_folder: bool) -> Iterator[dict[str, Any]]:
+    savings = CAPABILITIES[config.engine].savings
+    if "loss_chunk" in savings and tokens > _CHUNK and (config.loss_chunk is None or config.loss_chunk > _CHUNK):
+        yield {"loss_chunk": _CHUNK}
+    if "activation_checkpointing" in savings and not config.activation_checkpointing:
+        yield {"activation_checkpointing": True}
+    if config.precision == "float32":
+        yield {"precision": "bfloat16"}
+    if config.method == "full" and from_folder:
+        yield {"method": "lora"}
+
+
+def _halved(config: TrainingConfig) -> Iterator[dict[str, Any]]:
+    """Smaller micro-batches, more of them: a step sees as many rows as before."""
+    size, accumulation = config.batch_tokens or config.batch_size, config.accumulation
+    name = "batch_tokens" if config.batch_tokens else "batch_size"
+    while size % 2 == 0 and accumulation * 2 <= 4096 and size // 2 >= (8 if config.batch_tokens else 1):
+        size, accumulation = size // 2, accumulation * 2
+        yield {name: size, "accumulation": accumulation}
+
+
+def said(size: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{size / 2**20:,.1f} MiB" if size < 2**30 else f"{size / 2**30:,.1f} GiB"
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,135 @@
+"""The plan of a training's memory: what it is made of, what is free, and what is said where it does not fit."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.training.make_engine import config, job
+from tunix_rt.base.errors import DoesNotFit
+from tunix_rt.training import mends
+from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.engines import architecture, jax_folder, jax_memory, jax_step, load, model_folder
+from tunix_rt.training.engines.jax_model import Decoder
+from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
+from tunix_rt.training.engines.memory_formula import formula
+
+SHAPE, VOCABULARY = Shape(4, 64), 512
+MODEL = {"layers": 2, "width": 64, "hidden": 128}
+ENGINES = ("tunix", "torch")
+
+
+def predict(found: TrainingConfig, shape: Shape = SHAPE, exactly: bool = True) -> Memory:
+    return load(found.engine).memory(found, shape, VOCABULARY, None, lambda _: exactly)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_what_is_held_throughout_is_the_same_by_formula_and_by_running(engine: str, accumulation: int) -> None:
+    chosen = config(engine=engine, model=MODEL, accumulation=accumulation)
+    rough, exact = predict(chosen, exactly=False), predict(chosen)
+    assert (rough.parameters, rough.optimizer) == (exact.parameters, exact.optimizer)
+    assert rough.parameters == load(engine).parameters(chosen, VOCABULARY, None) * 4
+    assert (rough.method, exact.method) == ("formula", {"tunix": "compiler", "torch": "fake tensors"}[engine])
+    assert exact.peak == sum(exact.terms.values()) > exact.parameters + exact.optimizer
+    assert all(size >= 0 for size in exact.terms.values())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_deep_model_is_continued_from_shallow_ones(engine: str) -> None:
+    peaks = [predict(config(engine=engine, model={**MODEL, "layers": layers})) for layers in (9, 10)]
+    assert peaks[0].method.endswith("by 1 and 3 of 9 layers")
+    assert 1 < peaks[1].peak / peaks[0].peak < 1.2
+
+
+def test_the_step_that_is_compiled_for_the_plan_takes_as_much_as_that_of_tunix(tmp_path: Path) -> None:
+    from tunix_rt.training.engines import jax_training  # takes seconds
+
+    chosen, d = config(), architecture.from_scratch(config().model, 32, 24)
+    trainer = jax_training.make_trainer(
+        job(tmp_path, config=chosen), jax_folder.fill(Decoder(d), model_folder.start(d, 0))
+    )
+    inputs = jax_step.inputs(job(tmp_path, config=chosen).batches.training(1, 0))
+    step = nnx.jit(trainer.create_train_step_fn(), donate_argnames=("optimizer",))
+    with jax.default_matmul_precision("float32"):
+        found = step.lower(trainer.model, trainer.optimizer, inputs).compile().compiled.memory_analysis()
+        ours = jax_memory.lowered(chosen, d, Shape(4, 24)).compile().memory_analysis()
+    for name in ("argument", "output", "alias", "temp"):
+        theirs, mine = (getattr(x, f"{name}_size_in_bytes") for x in (found, ours))
+        assert np.isclose(theirs, mine, rtol=0.01), name
+
+
+def test_activation_checkpointing_and_chunks_of_the_loss_save_memory_in_pytorch() -> None:
+    large = {"engine": "torch", "model": MODEL}
+    plain = predict(config(**large)).peak
+    assert predict(config(**large, loss_chunk=32)).peak < plain
+    assert predict(config(**large, activation_checkpointing=True)).peak < plain
+
+
+def test_what_does_not_fit_is_refused_with_its_terms_and_a_config_with_a_mend_passes() -> None:
+    chosen = config(engine="torch", model=MODEL)
+    free = predict(chosen).peak * 9 // 10
+
+    def again(changed: TrainingConfig) -> Memory:
+        return replace(predict(changed, Shape(changed.batch_size, SHAPE.width)), available=free)
+
+    with pytest.raises(DoesNotFit, match=r"The training needs [\d.]+ MiB and [\d.]+ MiB are free: \w+ [\d.]+ MiB") as e:
+        mends.refuse(chosen, again(chosen), 256, False, again)
+    assert "set activation_checkpointing: true -> " in (e.value.hint or "")
+    assert "set batch_size: 2, accumulation: 2 -> " in (e.value.hint or "")
+    helping = [mend for mend in mends.mends(chosen, 256, False, again) if mend.memory.fits]
+    assert helping
+    for mend in helping:
+        assert str(mend) in (e.value.hint or "")
+        mends.refuse(mend.config, again(mend.config), 256, False, again)
+
+
+def test_where_nothing_helps_the_refusal_says_so() -> None:
+    chosen = config(model=MODEL)
+
+    def again(changed: TrainingConfig) -> Memory:
+        return replace(predict(changed, exactly=False), available=1000)
+
+    with pytest.raises(DoesNotFit) as e:
+        mends.refuse(chosen, again(chosen), 256, False, again)
+    assert (e.value.hint or "").startswith("No change of the config that we know is enough; the most is saved by: set ")
+
+
+def test_a_loss_chunk_bounds_the_logits() -> None:
+    d = architecture.from_scratch(config().model, 1000, 64)
+    plain, cut = (formula(config(loss_chunk=chunk), d, SHAPE, None) for chunk in (None, 32))
+    assert (plain.logits, cut.logits) == (3 * 256 * 1000 * 4, 3 * 32 * 1000 * 4)
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def _version_2(root: Path) -> str:
+    write(root / "job", memory__max="5000\n", memory__current="3000\n", memory__stat="anon 1\ninactive_file 500\n")
+    write(root / "job" / "task", memory__max="max\n", memory__current="10\n")
+    return "0::/job/task\n"
+
+
+def _version_1(root: Path) -> str:
+    files = {"memory__limit_in_bytes": "5000\n", "memory__usage_in_bytes": "3000\n"}
+    write(root / "memory" / "job", **files, memory__stat="total_inactive_file 500\n")
+    return "3:cpu:/\n4:memory:/job\n"
+
+
+@pytest.mark.parametrize("groups", [_version_2, _version_1])
+def test_free_memory_is_what_the_control_group_or_the_machine_leaves(
+    tmp_path: Path, groups: Callable[[Path], str]
+) -> None:
+    write(tmp_path / "proc" / "self", cgroup=groups(tmp_path / "groups"))
+    write(tmp_path / "proc", meminfo="MemTotal: 9 kB\nMemAvailable:    1000 kB\n")
+    assert free_bytes(tmp_path / "proc", tmp_path / "groups") == 2500
+    write(tmp_path / "proc", meminfo="MemTotal: 9 kB\nMemAvailable:    2 kB\n")
+    assert free_bytes(tmp_path / "proc", tmp_path / "groups") == 2048
+    assert free_bytes(tmp_path / "none", tmp_path / "groups") is None
