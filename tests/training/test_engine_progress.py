@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from tests.training.make_engine import CountingRows, Events, config, job, stop_after
 from tunix_rt.base.errors import BadInput, Failed
 from tunix_rt.training import signals
-from tunix_rt.training.engines import ENGINES, Outcome, capabilities, checkpoints, load
+from tunix_rt.training.engines import ENGINES, Outcome, checkpoints, load
 
 KEEPING: dict[str, Any] = {"keep_best": True, "keep_checkpoints": 1, "eval_every_steps": 2, "checkpoint_every_steps": 6}
 
@@ -24,9 +24,6 @@ KEEPING: dict[str, Any] = {"keep_best": True, "keep_checkpoints": 1, "eval_every
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    capability = capabilities()[name]
-    if not capability.available:
-        pytest.skip(capability.reason or "")
     return name
 
 

@@ -1,7 +1,6 @@
 """The Tunix engine: JAX on CPU, GPU or TPU. Loaded by name (`engines.load`), for it imports jax."""
 
 import importlib
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +18,9 @@ from tunix_rt.training.engines import (  # noqa: E402
     Job,
     Outcome,
     Sampling,
-    architecture,
+    beginning,
     jax_devices,
     jax_generation,
-    model_folder,
 )
 from tunix_rt.training.engines.memory import Memory, Shape  # noqa: E402
 
@@ -34,11 +32,7 @@ def devices(wanted: str) -> list[str]:
 
 def parameters(config: TrainingConfig, vocabulary: int, base: Path | None) -> int:
     """Count the parameters without allocating them; see `Engine.parameters`."""
-    if base is None:
-        dimensions = architecture.from_scratch(config.model, vocabulary, 1)
-    else:
-        dimensions = architecture.from_json(architecture.read_json(base), base)
-    return sum(math.prod(shape) for shape in model_folder.tensor_shapes(dimensions).values())
+    return beginning.parameters(config, vocabulary, base)
 
 
 def memory(
