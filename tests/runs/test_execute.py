@@ -361,16 +361,35 @@ async def test_a_real_dry_run_tells_its_facts(api: httpx.AsyncClient, hand: Hand
 
 async def test_more_dry_runs_at_once_than_places_are_all_answered(api: httpx.AsyncClient, hand: Hand) -> None:
     app: Any = api._transport.app  # type: ignore[attr-defined]  # the application under the client
-    short = hand.settings.model_copy(update={"lease_seconds": 1.0})  # shorter than the last one has to wait
+    short = hand.settings.model_copy(update={"lease_seconds": 3.0})  # shorter than the last one has to wait
     app.state.settings = short
+    app.state.dry_runs = asyncio.Semaphore(1)
     app.state.handlers = worker.handlers(
-        hand.database, short, script("event('check', ok=True); time.sleep(0.5); end()")
+        hand.database, short, script("event('check', ok=True); time.sleep(1); end()")
     )
     body = {"dataset_key": "data-v1"}
-    answers = await asyncio.gather(*(api.post("/api/tunix/run", json=body) for _ in range(7)))
-    assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(200, "completed")] * 7
+    answers = await asyncio.gather(*(api.post("/api/tunix/run", json=body) for _ in range(5)))
+    assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(200, "completed")] * 5
     for answer in answers:
         assert (await shown(api, answer.json()["run_id"]))["attempt"] == 1
+
+
+async def test_a_dry_run_whose_process_is_killed_is_done_again_where_there_is_no_worker(
+    api: httpx.AsyncClient, hand: Hand, tmp_path: Path
+) -> None:
+    app: Any = api._transport.app  # type: ignore[attr-defined]  # the application under the client
+    seen = tmp_path / "seen"
+    killed_once = f"""
+if not os.path.exists({str(seen)!r}):
+    open({str(seen)!r}, "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+event("check", ok=True)
+end()
+"""
+    app.state.handlers = worker.handlers(hand.database, hand.settings, script(killed_once))
+    answer = await api.post("/api/tunix/run", json={"dataset_key": "data-v1"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    assert (await shown(api, answer.json()["run_id"]))["attempt"] == 2
 
 
 async def test_cancelling_a_run_that_was_put_back_tells_how_long_it_took(api: httpx.AsyncClient, hand: Hand) -> None:

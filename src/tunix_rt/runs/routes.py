@@ -112,15 +112,13 @@ async def run(
         )
     settings, database = _settings(request), _database(request)
     async with database.write("submit") as session:
-        found, number, new = await service.submit(session, settings.home, body, key)
+        found, number, _ = await service.submit(session, settings.home, body, key)
         accepted = await service.accepted(session, found, settings.lease_seconds)
     response.headers["location"] = accepted.links["self"]
     if mode == "async":
         return accepted
-    if new:
-        await asyncio.shield(_do_here(request, number))
     response.status_code = 200
-    return await _when_over(request, found.id)
+    return await _when_over(request, found.id, number)
 
 
 async def _do_here(request: Request, number: int) -> None:
@@ -134,8 +132,9 @@ async def _do_here(request: Request, number: int) -> None:
                 await loop.perform(Lease(database, claimed, seconds, state.stopping), state.handlers[KIND])
 
 
-async def _when_over(request: Request, run_id: Any) -> Checked:
-    """The result of a dry run; where somebody else does it, once they have done it."""
+async def _when_over(request: Request, run_id: Any, number: int) -> Checked:
+    """The result of a dry run, done here as often as it waits for somebody to do it: where there is no worker, and
+    where whoever did it lost it."""
     settings, database = _settings(request), _database(request)
     while True:
         async with database.read() as session:
@@ -143,7 +142,10 @@ async def _when_over(request: Request, run_id: Any) -> Checked:
             if found.status in FINAL:
                 accepted = await service.accepted(session, found, settings.lease_seconds)
                 return Checked(**accepted.model_dump(), checks=found.result)
-        await asyncio.sleep(0.1)
+        if found.status == RunStatus.PENDING:
+            await asyncio.shield(_do_here(request, number))
+        else:
+            await asyncio.sleep(0.1)
 
 
 @router.post("/api/tunix/sft/manifest", status_code=201, response_class=Response)
