@@ -24,7 +24,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: .venv/.torch
+test: .venv/.torch .venv/.reasoning-gym
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 dev: setup
@@ -33,7 +33,7 @@ dev: setup
 # The lock names no address; run this after a change of the dependencies in pyproject.toml.
 lock: $(UV)
 	env -u PIP_FIND_LINKS $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
-		--override torch-apart.txt --extra tunix --extra torch --extra postgres --group dev pyproject.toml -o requirements.lock
+		--override torch-apart.txt --extra tunix --extra torch --extra postgres --extra math --group dev pyproject.toml -o requirements.lock
 
 .cache/uv/bin/uv:
 	$(PYTHON) -m venv .cache/uv
@@ -55,4 +55,9 @@ lock: $(UV)
 		if [ -n "$$wheel" ]; then $(UV) pip install --quiet "$$wheel"; \
 		else $(UV) pip install --quiet --torch-backend=cpu 'torch>=2.6' || $(UV) pip install --quiet 'torch>=2.6'; fi; \
 	fi
+	@touch $@
+
+# Reasoning Gym needs a C compiler for one of its parts: where there is none, its judge is not tested, and says so.
+.venv/.reasoning-gym: .venv/.installed
+	@$(UV) pip install --quiet 'reasoning-gym>=0.1.20' || echo "Reasoning Gym could not be installed: its tests are skipped"
 	@touch $@

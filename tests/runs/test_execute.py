@@ -364,9 +364,7 @@ async def test_more_dry_runs_at_once_than_places_are_all_answered(api: httpx.Asy
     short = hand.settings.model_copy(update={"lease_seconds": 3.0})  # shorter than the last one has to wait
     app.state.settings = short
     app.state.dry_runs = asyncio.Semaphore(1)
-    app.state.handlers = worker.handlers(
-        hand.database, short, script("event('check', ok=True); time.sleep(1); end()")
-    )
+    app.state.handlers = worker.handlers(hand.database, short, script("event('check', ok=True); time.sleep(1); end()"))
     body = {"dataset_key": "data-v1"}
     answers = await asyncio.gather(*(api.post("/api/tunix/run", json=body) for _ in range(5)))
     assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(200, "completed")] * 5

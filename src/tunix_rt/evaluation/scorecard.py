@@ -1,12 +1,12 @@
 """From judged items to figures: every aggregate is a pure function of the rows, and can be computed again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 from tunix_rt.evaluation import files
-from tunix_rt.evaluation.judges import Judge, Judgement
+from tunix_rt.evaluation.judges import Judge, Judgement, Question
 from tunix_rt.evaluation.normal import number
 from tunix_rt.evaluation.schemas import Figures, Group, Outcome, PredictionLine, Scorecard
 from tunix_rt.evaluation.statistics import wilson
@@ -41,7 +41,11 @@ class Item(Protocol):
     @property
     def item_id(self) -> str: ...
     @property
+    def prompt(self) -> str: ...
+    @property
     def expected_answer(self) -> str: ...
+    @property
+    def meta(self) -> Mapping[str, Any]: ...
     @property
     def section(self) -> str | None: ...
     @property
@@ -101,8 +105,9 @@ def judge_all(items: Sequence[Item], predictions: files.Predictions, judge: Judg
 
 def _row(item: Item, found: list[PredictionLine], judge: Judge) -> Row:
     labels = (item.item_id, item.expected_answer, item.section, item.category, item.difficulty)
+    question = Question(item.prompt, item.expected_answer, item.meta)
     if len(found) == 1:
-        judgement = judge.judge(item.expected_answer, found[0].output)
+        judgement = judge.judge(question, found[0].output)
         if found[0].finish_reason == "length":
             note = "the output was cut off at its length limit"
             reason = f"{judgement.reason}; {note}" if judgement.reason else note
@@ -110,7 +115,7 @@ def _row(item: Item, found: list[PredictionLine], judge: Judge) -> Row:
         return Row(*labels, found[0], judgement)
     if found:
         return Row(*labels, None, Judgement(None, reason=f"{len(found)} predictions, and none is chosen"))
-    unscorable = judge.judge(item.expected_answer, "")
+    unscorable = judge.judge(question, "")
     if unscorable.score is None:
         return Row(*labels, None, Judgement(None, reason=f"{unscorable.reason}; and there is no prediction"))
     return Row(*labels, None, Judgement(0.0, reason="no prediction"), missing=True)

@@ -2,9 +2,9 @@
 
 from tunix_rt.base.errors import BadInput, cut, nearest
 from tunix_rt.evaluation.judges.answer_correctness import ANSWER_CORRECTNESS
-from tunix_rt.evaluation.judges.contract import Judge, Judgement
+from tunix_rt.evaluation.judges.contract import Judge, Judgement, Question
 
-__all__ = ["DEFAULT", "JUDGES", "Judge", "Judgement", "named"]
+__all__ = ["DEFAULT", "JUDGES", "Judge", "Judgement", "Question", "named"]
 
 JUDGES: dict[str, Judge] = {judge.name: judge for judge in (ANSWER_CORRECTNESS,)}
 DEFAULT = ANSWER_CORRECTNESS.name

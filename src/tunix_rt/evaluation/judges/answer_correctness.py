@@ -33,4 +33,4 @@ def judge(expected: str, output: str) -> Judgement:
     return Judgement(float(right), shown, found.rule, None if right else "another text than expected")
 
 
-ANSWER_CORRECTNESS = Judge("answer_correctness", "1", judge)
+ANSWER_CORRECTNESS = Judge("answer_correctness", "1", lambda question, output: judge(question.expected, output))

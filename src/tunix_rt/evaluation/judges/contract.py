@@ -1,11 +1,21 @@
-"""What a judge is: a name, a version, parameters, and a function from two texts to a judgement."""
+"""What a judge is: a name, a version, parameters, and a function from a question and an output to a judgement."""
 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import rfc8785
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an output is judged against: an item of an eval set."""
+
+    prompt: str
+    expected: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +40,15 @@ class Judge:
     """A judge; `digest` is part of every score that it gives, so a changed rule needs a new version.
 
     Attributes:
-        judge: (expected answer, raw output) to judgement; never raises, whatever the texts.
+        judge: (question, raw output) to judgement; never raises, whatever the texts.
+        concurrency: how many outputs may be judged at once; over 1 for a judge that waits for somebody else.
     """
 
     name: str
     version: str
-    judge: Callable[[str, str], Judgement]
+    judge: Callable[[Question, str], Judgement]
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    concurrency: int = 1
 
     @cached_property
     def digest(self) -> str:
