@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.evaluation.make import answers, evaluate, jsonl, questions, store
-from tunix_rt.evaluation import scorecard, statistics
+from tunix_rt.evaluation import judging, scorecard, statistics
 from tunix_rt.evaluation.judges import Judgement
 
 
@@ -182,7 +182,7 @@ async def test_ids_may_be_written_as_numbers(api: httpx.AsyncClient) -> None:
 async def test_bad_predictions_are_refused_and_nothing_is_stored(api: httpx.AsyncClient) -> None:
     made = await store(api)
     for line, said in (
-        ({"id": "q1", "output": "x", "sample": 1}, "only one sample an item"),
+        ({"id": "q1", "output": "x", "sample": 1000}, "less than 1000"),
         ({"id": "q1", "outptu": "x"}, "Did you mean 'output'"),
         ({"id": "q1", "output": None}, "output"),
         ({"id": "q1", "output": "x", "latency_s": -1}, "latency_s"),
@@ -205,7 +205,7 @@ async def test_a_misspelt_judge_is_an_error_with_the_near_name(api: httpx.AsyncC
 
 async def test_bad_parameters_are_refused(api: httpx.AsyncClient) -> None:
     made = await store(api)
-    for query in ("", "name=%00", *(f"name=m&{more}" for more in ("model_id=%00", "top_p=2", "samples=3", "jugde=x"))):
+    for query in ("", "name=%00", *(f"name=m&{more}" for more in ("model_id=%00", "top_p=2", "samples=0", "jugde=x"))):
         answer = await api.post(f"/api/evaluations?eval_set={made['name']}&{query}", content=jsonl(answers()))
         assert answer.status_code == 422, query
 
@@ -258,8 +258,8 @@ ROWS = st.lists(
 @given(ROWS)
 def test_the_groups_of_a_scorecard_add_up_to_the_whole(rows: list[tuple[float | None, bool, str | None]]) -> None:
     made = [
-        scorecard.Row("i", "1", label, None, label, None, Judgement(score), missing=absent and score == 0)
-        for score, absent, label in rows
+        judging.Row(n, 0, "i", "1", label, None, label, None, Judgement(score), missing=absent and score == 0)
+        for n, (score, absent, label) in enumerate(rows)
     ]
     whole, card = scorecard.figures(made), scorecard.scorecard(made)
     assert whole.n_items == whole.n_scored + whole.n_unscored

@@ -1,12 +1,13 @@
 """Two models on the same items: the comparison as it is shown, from rows of either a file or the database."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tunix_rt.evaluation import scorecard, statistics
+from tunix_rt.evaluation import judging, scorecard, statistics
 from tunix_rt.evaluation.schemas import Answer, Changed, ComparisonView, Side
 
 _LISTED = 1_000
@@ -26,14 +27,24 @@ class Judged:
 Compared = tuple[Side, Sequence[Judged]]
 
 
-def side(name: str, result: scorecard.Judged) -> Compared:
+def side(name: str, result: Sequence[judging.Row]) -> Compared:
     """Judged predictions as one side of a comparison."""
-    figures = scorecard.figures(result.rows)
-    rows = [
-        Judged(row.item_id, row.expected_answer, row.score, row.judgement.extracted, row.judgement.rule)
-        for row in result.rows
+    figures = scorecard.figures(result)
+    return Side(id=None, name=name, score=figures.score, n_scored=figures.n_scored, ci=figures.ci), items(result)
+
+
+def items(rows: Iterable[Any]) -> list[Judged]:
+    """Judged samples as one row an item; of several samples the first one's answer is shown."""
+    return [
+        Judged(
+            samples[0].item_id,
+            samples[0].expected_answer,
+            scorecard.item_score(samples).score,
+            samples[0].extracted,
+            samples[0].rule,
+        )
+        for samples in scorecard.by_item(rows)
     ]
-    return Side(id=None, name=name, score=figures.score, n_scored=figures.n_scored, ci=figures.ci), rows
 
 
 def compare(

@@ -1,5 +1,7 @@
 """Eval sets in the database: stored once by content, found by name or digest."""
 
+import asyncio
+import io
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +10,11 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tunix_rt.base.db import Database
 from tunix_rt.base.errors import Conflict, cut
 from tunix_rt.base.http import missing
+from tunix_rt.datasets import service as datasets
+from tunix_rt.evaluation import files
 from tunix_rt.evaluation.models import EvalItem, EvalSet
 from tunix_rt.evaluation.schemas import EvalItemLine
 
@@ -95,3 +100,14 @@ async def items(session: AsyncSession, eval_set: EvalSet) -> Sequence[EvalItem]:
     """The items of an eval set, in order."""
     query = select(EvalItem).where(EvalItem.eval_set_number == eval_set.number).order_by(EvalItem.position)
     return (await session.scalars(query)).all()
+
+
+async def held_out(database: Database, dataset_key: str, split: str) -> list[EvalItemLine]:
+    """The traces of a split of a data set as items, each under its trace's id.
+
+    Raises:
+        NotFound: no such data set or split.
+    """
+    lines = await datasets.open_export(database, dataset_key, "eval-set", split)
+    content = b"".join([batch async for batch in lines])
+    return await asyncio.to_thread(files.eval_items, io.BytesIO(content))

@@ -1,9 +1,10 @@
 """Eval sets and predictions as files: JSONL in, every bad line named; and the digest of an eval set."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -98,34 +99,39 @@ def eval_items(file: IO[bytes]) -> list[EvalItemLine]:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A file of predictions.
+    """What was answered to an eval set.
 
     Attributes:
-        digest: `sha256:` of its bytes.
-        by_id: the predictions of each id, in the order of the file; several mean that the file is ambiguous.
+        digest: `sha256:` of the bytes of the file.
+        lines: the predictions, in the order of the file.
     """
 
     digest: str
-    by_id: dict[str, list[PredictionLine]]
+    lines: Sequence[PredictionLine]
+
+    @cached_property
+    def by_id(self) -> dict[str, dict[int, list[int]]]:
+        """For each id and sample the indices of its lines; several mean that the file is ambiguous."""
+        found: dict[str, dict[int, list[int]]] = {}
+        for index, line in enumerate(self.lines):
+            found.setdefault(line.id, {}).setdefault(line.sample, []).append(index)
+        return found
+
+    @property
+    def samples(self) -> int:
+        """Answers an item: the highest `sample`, and one."""
+        return 1 + max(line.sample for line in self.lines)
 
 
 def predictions(file: IO[bytes]) -> Predictions:
     """Read predictions.
 
     Raises:
-        BadInput: bad lines, nothing at all, or several samples of an item.
+        BadInput: bad lines, or nothing at all.
     """
-
-    def check(line: PredictionLine, _number: int) -> str | None:
-        if line.sample:
-            return f"sample {line.sample}: only one sample an item can be judged so far; leave the others out"
-        return None
-
-    by_id: dict[str, list[PredictionLine]] = {}
-    for line in _read(file, PredictionLine, "a prediction {id, output, ...}", check):
-        by_id.setdefault(line.id, []).append(line)
+    lines = _read(file, PredictionLine, "a prediction {id, output, ...}", lambda _line, _number: None)
     file.seek(0)
-    return Predictions("sha256:" + hashlib.file_digest(file, "sha256").hexdigest(), by_id)  # type: ignore[arg-type]  # any binary file will do
+    return Predictions("sha256:" + hashlib.file_digest(file, "sha256").hexdigest(), lines)  # type: ignore[arg-type]  # any binary file will do
 
 
 @contextmanager

@@ -14,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tunix_rt.base.errors import Conflict
 from tunix_rt.evaluation import statistics
 from tunix_rt.evaluation.models import EvalSet, Evaluation, EvaluationItem
-from tunix_rt.evaluation.schemas import BoardRow, BoardView, Decoding, EvaluationView
+from tunix_rt.evaluation.schemas import BoardRow, BoardView, Contamination, Decoding, EvaluationView
 
 UNKNOWN = "unknown"
+HELD_BACK = 0.05
+"""Share of items that overlap with training traces, above which a row is kept off the board until that is waived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def same_board(base: tuple[str, Board], other: tuple[str, Board]) -> None:
 def view(evaluation: Evaluation, eval_set: EvalSet) -> EvaluationView:
     """An evaluation as lists show it."""
     low, high = evaluation.ci_low, evaluation.ci_high
+    found = evaluation.contamination
+    contamination = None if found is None else Contamination.model_validate(found)
     return EvaluationView(
         id=evaluation.id,
         name=evaluation.name,
@@ -79,6 +83,10 @@ def view(evaluation: Evaluation, eval_set: EvalSet) -> EvaluationView:
         score=evaluation.score,
         ci=None if low is None or high is None else (low, high),
         established=evaluation.n_scored >= statistics.ESTABLISHED,
+        samples=evaluation.samples,
+        contamination=contamination,
+        waiver=evaluation.waiver,
+        held_back=contamination is not None and contamination.share > HELD_BACK and evaluation.waiver is None,
     )
 
 

@@ -44,7 +44,7 @@ class PredictionLine(Body):
     prompt_tokens: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
     completion_tokens: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
     latency_s: Annotated[float, Field(ge=0)] | None = None
-    sample: Annotated[int, Field(strict=True, ge=0)] = 0
+    sample: Annotated[int, Field(strict=True, ge=0, lt=1000)] = 0
 
 
 class Decoding(BaseModel):
@@ -64,15 +64,46 @@ class Decoding(BaseModel):
 
 
 class Figures(BaseModel):
-    """What a set of items amounts to. A share is of the scored; a missing prediction is scored 0 and counted."""
+    """What a set of items amounts to. A share is of the scored; a missing prediction is scored 0 and counted.
+
+    With several samples an item, its score is the mean of theirs; the interval is clustered by item.
+    """
 
     n_items: int
     n_scored: int
-    n_missing: int
+    n_missing: int  # items without a prediction of each sample
     n_unscored: int
-    n_correct: int
+    n_correct: int  # items with all samples right
     score: float | None
     ci: Interval | None  # Wilson, 95 %
+
+
+class Share(BaseModel):
+    """A share of items with its interval (95 %) and n."""
+
+    value: float
+    ci: Interval
+    n: int
+
+
+class Sampled(BaseModel):
+    """What several samples an item amount to.
+
+    pass_at: by k, the chance that one of k samples is right (Chen et al. 2021, unbiased).
+    majority: how often the commonest answer of an item is right; of equally common ones the first.
+    """
+
+    pass_at: dict[int, Share]
+    majority: Share
+
+
+class Contamination(BaseModel):
+    """How far an eval set overlaps with the training traces behind a model, and the figures without those items."""
+
+    method: str
+    n: int  # items that overlap
+    share: float
+    clean: Figures
 
 
 class Group(Figures):
@@ -118,11 +149,16 @@ class EvaluationView(Figures):
     n_unknown: int
     n_repeated: int
     established: bool
+    samples: int
+    contamination: Contamination | None  # null: nobody knows which traces are behind it
+    waiver: str | None  # why it is on the board in spite of its contamination
+    held_back: bool  # kept off the board until it is waived
 
 
 class EvaluationDetail(EvaluationView):
     """An evaluation with its scorecard and the rules that found its answers."""
 
+    sampled: Sampled | None  # null with one sample an item
     scorecard: Scorecard
     rules: dict[str, int]
 
@@ -134,10 +170,41 @@ class EvaluationCreated(EvaluationDetail):
     repeated_ids: list[str]
 
 
+class Waiver(Body):
+    """Why an evaluation shall be on the board in spite of its contamination."""
+
+    reason: Annotated[StrictStr, Field(min_length=1, max_length=2_000)]
+
+
+class Difference(BaseModel):
+    """Something of an evaluation that does not come out again."""
+
+    what: str  # a figure's name, or `item ID, sample N`
+    stored: Any
+    computed: Any
+
+
+class Verified(BaseModel):
+    """What a verification of an evaluation found.
+
+    n_items: whose figures were computed again.
+    n_judged: predictions that were judged again; 0 with the reason in `not_judged`.
+    differences: the first 100 of `n_differences`.
+    """
+
+    ok: bool
+    n_items: int
+    n_judged: int
+    not_judged: str | None
+    n_differences: int
+    differences: list[Difference]
+
+
 class ItemView(BaseModel):
-    """One judged item."""
+    """One judged sample of an item."""
 
     id: str
+    sample: int
     prompt: str
     expected_answer: str
     section: str | None
@@ -153,6 +220,7 @@ class ItemView(BaseModel):
     prompt_tokens: int | None
     completion_tokens: int | None
     latency_s: float | None
+    contamination: str | None  # how the item overlaps with a training trace
 
 
 class Side(BaseModel):

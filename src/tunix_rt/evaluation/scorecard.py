@@ -1,20 +1,23 @@
 """From judged items to figures: every aggregate is a pure function of the rows, and can be computed again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from itertools import groupby
+from math import comb
+from typing import Protocol, TypeVar
 
-from tunix_rt.evaluation import files
-from tunix_rt.evaluation.judges import Judge, Judgement, Question
-from tunix_rt.evaluation.normal import number
-from tunix_rt.evaluation.schemas import Figures, Group, Outcome, PredictionLine, Scorecard
+from tunix_rt.evaluation.normal import normal, number
+from tunix_rt.evaluation.schemas import Figures, Group, Interval, Outcome, Sampled, Scorecard, Share
 from tunix_rt.evaluation.statistics import wilson
 
 
 class Scored(Protocol):
-    """What an aggregate needs of a row."""
+    """What an aggregate needs of a row, one sample of an item; the samples of an item stand together."""
 
+    @property
+    def position(self) -> int: ...
     @property
     def score(self) -> float | None:
         """0 to 1; None: unscored."""
@@ -22,6 +25,12 @@ class Scored(Protocol):
     @property
     def missing(self) -> bool:
         """No prediction came for it."""
+
+    @property
+    def extracted(self) -> str | None: ...
+
+
+_Row = TypeVar("_Row", bound=Scored)
 
 
 class Labelled(Scored, Protocol):
@@ -35,90 +44,51 @@ class Labelled(Scored, Protocol):
     def difficulty(self) -> str | None: ...
 
 
-class Item(Protocol):
-    """What judging needs of an eval item."""
-
-    @property
-    def item_id(self) -> str: ...
-    @property
-    def prompt(self) -> str: ...
-    @property
-    def expected_answer(self) -> str: ...
-    @property
-    def meta(self) -> Mapping[str, Any]: ...
-    @property
-    def section(self) -> str | None: ...
-    @property
-    def category(self) -> str | None: ...
-    @property
-    def difficulty(self) -> str | None: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A judged item.
+class ItemScore:
+    """An item over its samples.
 
     Attributes:
-        prediction: what was judged; None where there was none, or several.
-        missing: no prediction came for it, and so its score is 0.
+        score: mean of those that were scored; None: none was.
+        missing: at least one sample has no prediction.
     """
 
-    item_id: str
-    expected_answer: str
-    section: str | None
-    category: str | None
-    difficulty: str | None
-    prediction: PredictionLine | None
-    judgement: Judgement
-    missing: bool = False
-
-    @property
-    def score(self) -> float | None:
-        """0 to 1; None: unscored."""
-        return self.judgement.score
+    score: float | None
+    missing: bool
 
 
-@dataclass(frozen=True)
-class Judged:
-    """An eval set judged.
+def by_item(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    """The samples of each item."""
+    for _, samples in groupby(rows, key=lambda row: row.position):
+        yield list(samples)
 
-    Attributes:
-        rows: one an item, in the eval set's order.
-        unknown: ids in the predictions that the eval set does not have; repeated: ids with several predictions.
+
+def item_score(samples: Sequence[Scored]) -> ItemScore:
+    """An item's score from those of its samples."""
+    scores = [row.score for row in samples if row.score is not None]
+    mean = sum(scores) / len(scores) if scores else None
+    return ItemScore(mean, any(row.missing for row in samples))
+
+
+def share(total: float, squares: float, n: int) -> tuple[float, Interval] | tuple[None, None]:
+    """The mean of item scores in [0, 1] with Wilson's interval, by the n that their spread is worth.
+
+    Args:
+        total: of the scores. squares: of their squares. n: how many.
+
+    Shares of right and wrong have the largest spread that a mean allows; scores that spread less, as means of several
+    samples do, are worth n p (1 - p) / variance items (the design effect of Korn and Graubard 1998).
     """
-
-    rows: list[Row]
-    unknown: list[str]
-    repeated: list[str]
-
-
-def judge_all(items: Sequence[Item], predictions: files.Predictions, judge: Judge) -> Judged:
-    """Judge every item of an eval set."""
-    rows = [_row(item, predictions.by_id.get(item.item_id, []), judge) for item in items]
-    known = {item.item_id for item in items}
-    return Judged(
-        rows,
-        unknown=[name for name in predictions.by_id if name not in known],
-        repeated=[name for name, found in predictions.by_id.items() if len(found) > 1 and name in known],
-    )
-
-
-def _row(item: Item, found: list[PredictionLine], judge: Judge) -> Row:
-    labels = (item.item_id, item.expected_answer, item.section, item.category, item.difficulty)
-    question = Question(item.prompt, item.expected_answer, item.meta)
-    if len(found) == 1:
-        judgement = judge.judge(question, found[0].output)
-        if found[0].finish_reason == "length":
-            note = "the output was cut off at its length limit"
-            reason = f"{judgement.reason}; {note}" if judgement.reason else note
-            judgement = Judgement(judgement.score, judgement.extracted, judgement.rule, reason)
-        return Row(*labels, found[0], judgement)
-    if found:
-        return Row(*labels, None, Judgement(None, reason=f"{len(found)} predictions, and none is chosen"))
-    unscorable = judge.judge(question, "")
-    if unscorable.score is None:
-        return Row(*labels, None, Judgement(None, reason=f"{unscorable.reason}; and there is no prediction"))
-    return Row(*labels, None, Judgement(0.0, reason="no prediction"), missing=True)
+    if n == 0:
+        return None, None
+    mean = total / n
+    spread = squares - n * mean * mean
+    worth: float = n
+    if squares != total and spread > 0:
+        worth = n * n * mean * (1 - mean) / spread
+    found = wilson(mean * worth, worth)
+    assert found is not None, "n is not 0"
+    return mean, (min(found[0], mean), max(found[1], mean))
 
 
 def outcome(score: float | None, missing: bool) -> Outcome:
@@ -133,23 +103,62 @@ def outcome(score: float | None, missing: bool) -> Outcome:
 def figures(rows: Iterable[Scored]) -> Figures:
     """What rows amount to: a missing prediction counts as 0, an unscored item does not count."""
     n_items = n_scored = n_missing = n_correct = 0
-    total = 0.0
-    for row in rows:
+    total = squares = 0.0
+    for samples in by_item(rows):
+        item = item_score(samples)
         n_items += 1
-        if row.score is not None:
+        if item.score is not None:
             n_scored += 1
-            n_missing += row.missing
-            n_correct += row.score == 1
-            total += row.score
+            n_missing += item.missing
+            n_correct += item.score == 1
+            total += item.score
+            squares += item.score**2
+    score, ci = share(total, squares, n_scored)
     return Figures(
         n_items=n_items,
         n_scored=n_scored,
         n_missing=n_missing,
         n_unscored=n_items - n_scored,
         n_correct=n_correct,
-        score=total / n_scored if n_scored else None,
-        ci=wilson(total, n_scored),
+        score=score,
+        ci=ci,
     )
+
+
+def sampled(rows: Iterable[Scored], samples: int) -> Sampled | None:
+    """What several samples an item amount to; None where there is one, or nothing was scored."""
+    if samples == 1:
+        return None
+    whole = [found for found in by_item(rows) if all(row.score is not None for row in found)]
+    if not whole:
+        return None
+    ks = sorted({2**power for power in range(samples.bit_length())} | {samples})
+    right = [sum(row.score == 1 for row in found) for found in whole]
+    return Sampled(
+        pass_at={k: _of([pass_at(samples, count, k) for count in right]) for k in ks if k <= samples},
+        majority=_of([_majority(found) for found in whole]),
+    )
+
+
+def pass_at(n: int, right: int, k: int) -> float:
+    """The chance that one of k samples is right, of which `right` of n were: 1 - C(n - right, k) / C(n, k).
+
+    Chen et al. 2021, "Evaluating Large Language Models Trained on Code", equation 1; unbiased.
+    """
+    return 1.0 - comb(n - right, k) / comb(n, k)
+
+
+def _majority(samples: Sequence[Scored]) -> float:
+    said = [normal(row.extracted or "") for row in samples]
+    commonest = Counter(said).most_common(1)[0][0]  # of equally common ones the first
+    return samples[said.index(commonest)].score or 0.0
+
+
+def _of(scores: Sequence[float]) -> Share:
+    value, ci = share(sum(scores), sum(score * score for score in scores), len(scores))
+    assert value is not None, "there are items"
+    assert ci is not None, "there are items"
+    return Share(value=value, ci=ci, n=len(scores))
 
 
 def scorecard(rows: Sequence[Labelled]) -> Scorecard:

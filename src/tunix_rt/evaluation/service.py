@@ -1,41 +1,36 @@
-"""Storing and reading evaluations. Judging itself is pure (`scorecard`) and runs with no session held."""
+"""Storing and reading evaluations. Judging itself (`judging`) is pure and runs with no session held."""
 
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base import ids
-from tunix_rt.base.db import now
-from tunix_rt.base.errors import BadInput, Fault, cut
-from tunix_rt.evaluation import comparing, files, leaderboard, scorecard
+from tunix_rt.base.db import Database, now
+from tunix_rt.base.errors import cut
+from tunix_rt.evaluation import comparing, files, judging, leaderboard, predictions, scorecard
 from tunix_rt.evaluation.eval_sets import insert_all
 from tunix_rt.evaluation.judges import Judge
 from tunix_rt.evaluation.leaderboard import Board
-from tunix_rt.evaluation.models import EvalItem, EvalSet, Evaluation, EvaluationItem
-from tunix_rt.evaluation.schemas import Decoding, ItemView, Side
+from tunix_rt.evaluation.models import EvalItem, EvalSet, Evaluation, EvaluationItem, PredictionLine
+from tunix_rt.evaluation.schemas import Contamination, Decoding, EvaluationCreated, EvaluationDetail, ItemView, Side
 
 
-def judged(items: Sequence[EvalItem], predictions: files.Predictions, judge: Judge) -> scorecard.Judged:
-    """Judge predictions; holds no session and may take long.
+@dataclass(frozen=True)
+class Marks:
+    """Which items of an eval set overlap with the training traces behind a model.
 
-    Raises:
-        BadInput: not one of them is for an item of this eval set.
+    Attributes:
+        method: how they were looked for, with its version.
+        kinds: by the item's position, how it overlaps.
     """
-    result = scorecard.judge_all(items, predictions, judge)
-    if len(result.unknown) == len(predictions.by_id):
-        raise BadInput(
-            f"None of the {len(predictions.by_id):,} ids in the predictions is in this eval set.",
-            hint="Are these the predictions for another eval set?",
-            faults=[
-                Fault(
-                    "line 1", f"the id {cut(result.unknown[0], 60)!r}; the eval set has {cut(items[0].item_id, 60)!r}"
-                )
-            ],
-        )
-    return result
+
+    method: str
+    kinds: Mapping[int, str]
 
 
 async def store(
@@ -44,14 +39,28 @@ async def store(
     name: str,
     eval_set: EvalSet,
     judge: Judge,
-    predictions_digest: str,
-    result: scorecard.Judged,
+    answered: files.Predictions,
+    result: judging.Judged,
     decoding: Decoding,
     model_id: str | None = None,
     dataset_key: str | None = None,
     run_id: uuid.UUID | None = None,
+    marks: Marks | None = None,
 ) -> Evaluation:
-    """Store an evaluation and its items."""
+    """Store an evaluation with its items, and the predictions where they are new.
+
+    Args:
+        session: of the caller.
+        name: what it is called on the board.
+        eval_set: what was answered.
+        judge: who judged.
+        answered: the predictions.
+        result: what the judge said of them.
+        decoding: how they were drawn, as far as it is known.
+        model_id: whose they are. dataset_key: what it was trained on. run_id: by which run.
+        marks: which items overlap with the training traces behind the model; None: nobody knows its traces.
+    """
+    stored = await predictions.store(session, eval_set, answered)
     figures = scorecard.figures(result.rows)
     evaluation = Evaluation(
         name=name,
@@ -65,7 +74,9 @@ async def store(
         judge_digest=judge.digest,
         decoding=decoding.model_dump(exclude_none=True),
         decoding_digest=leaderboard.decoding_digest(decoding),
-        predictions_digest=predictions_digest,
+        predictions_number=stored.number,
+        samples=result.samples,
+        contamination=None if marks is None else contaminated(result.rows, marks).model_dump(mode="json"),
         n_unknown=len(result.unknown),
         n_repeated=len(result.repeated),
         ci_low=figures.ci[0] if figures.ci else None,
@@ -77,20 +88,17 @@ async def store(
     rows = [
         {
             "evaluation_number": evaluation.number,
-            "position": position,
-            "item_id": row.item_id,
+            "position": row.position,
+            "sample": row.sample,
+            "line": row.line,
             "extracted": row.judgement.extracted,
             "rule": row.judgement.rule,
             "score": row.judgement.score,
             "reason": row.judgement.reason,
             "missing": row.missing,
-            "output": row.prediction.output if row.prediction else None,
-            "finish_reason": row.prediction.finish_reason if row.prediction else None,
-            "prompt_tokens": row.prediction.prompt_tokens if row.prediction else None,
-            "completion_tokens": row.prediction.completion_tokens if row.prediction else None,
-            "latency_s": row.prediction.latency_s if row.prediction else None,
+            "contamination": marks.kinds.get(row.position) if marks else None,
         }
-        for position, row in enumerate(result.rows)
+        for row in result.rows
     ]
     await insert_all(session, EvaluationItem, rows)
     return evaluation
@@ -120,10 +128,21 @@ async def items(
     section: str | None = None,
     category: str | None = None,
     difficulty: str | None = None,
-    after: int = -1,
+    contaminated: bool | None = None,
+    sort: str = "position",
+    start: int = 0,
     limit: int | None = None,
-) -> list[tuple[EvaluationItem, EvalItem]]:
-    """Judged items with their questions, in the eval set's order, after a position."""
+) -> list[Any]:
+    """Judged samples with their questions and predictions.
+
+    Args:
+        session: of the caller.
+        evaluation: whose.
+        outcome: only such. section: only with this label. category: likewise. difficulty: likewise.
+        contaminated: whether the item overlaps with a training trace.
+        sort: `position` (the eval set's order), `score`, `latency_s` or `completion_tokens`; with `-` from the top.
+        start: place of the first one. limit: how many.
+    """
     score, absent = EvaluationItem.score, EvaluationItem.missing
     of_outcome: dict[str | None, list[ColumnElement[bool]]] = {
         None: [],
@@ -140,58 +159,66 @@ async def items(
     ):
         if value is not None:
             conditions.append(column == value)
-    query = (
-        select(EvaluationItem, EvalItem)
-        .join(
-            EvalItem,
-            (EvalItem.position == EvaluationItem.position) & (EvalItem.eval_set_number == evaluation.eval_set_number),
+    if contaminated is not None:
+        conditions.append(
+            EvaluationItem.contamination.is_not(None) if contaminated else EvaluationItem.contamination.is_(None)
         )
-        .where(EvaluationItem.evaluation_number == evaluation.number, EvaluationItem.position > after, *conditions)
-        .order_by(EvaluationItem.position)
+    column = _SORTED[sort.removeprefix("-")]
+    order = [] if column is None else [(column.desc() if sort.startswith("-") else column.asc()).nulls_last()]
+    query = (
+        select(EvaluationItem, EvalItem, PredictionLine)
+        .join(EvalItem, _question_of(evaluation))
+        .outerjoin(
+            PredictionLine,
+            (PredictionLine.predictions_number == evaluation.predictions_number)
+            & (PredictionLine.line == EvaluationItem.line),
+        )
+        .where(EvaluationItem.evaluation_number == evaluation.number, *conditions)
+        .order_by(*order, EvaluationItem.position, EvaluationItem.sample)
+        .offset(start)
         .limit(limit)
     )
-    return [(row[0], row[1]) for row in await session.execute(query)]
+    return list((await session.execute(query)).all())
 
 
-def item_view(judged_item: EvaluationItem, item: EvalItem) -> ItemView:
-    """A judged item with its question."""
+_SORTED: dict[str, Any] = {
+    "position": None,
+    "score": EvaluationItem.score,
+    "latency_s": PredictionLine.latency_s,
+    "completion_tokens": PredictionLine.completion_tokens,
+}
+
+
+def _question_of(evaluation: Evaluation) -> ColumnElement[bool]:
+    return and_(EvalItem.position == EvaluationItem.position, EvalItem.eval_set_number == evaluation.eval_set_number)
+
+
+def item_view(judged_item: EvaluationItem, item: EvalItem, said: PredictionLine | None) -> ItemView:
+    """A judged sample with its question and prediction."""
     return ItemView(
         id=item.item_id,
+        sample=judged_item.sample,
         prompt=item.prompt,
         expected_answer=item.expected_answer,
         section=item.section,
         category=item.category,
         difficulty=item.difficulty,
-        output=judged_item.output,
+        output=said.output if said else None,
         extracted=judged_item.extracted,
         rule=judged_item.rule,
         score=judged_item.score,
         outcome=scorecard.outcome(judged_item.score, judged_item.missing),
         reason=judged_item.reason,
-        finish_reason=judged_item.finish_reason,
-        prompt_tokens=judged_item.prompt_tokens,
-        completion_tokens=judged_item.completion_tokens,
-        latency_s=judged_item.latency_s,
+        finish_reason=said.finish_reason if said else None,
+        prompt_tokens=said.prompt_tokens if said else None,
+        completion_tokens=said.completion_tokens if said else None,
+        latency_s=said.latency_s if said else None,
+        contamination=judged_item.contamination,
     )
 
 
 async def side(session: AsyncSession, evaluation: Evaluation) -> comparing.Compared:
     """An evaluation as one side of a comparison."""
-    query = (
-        select(
-            EvalItem.item_id,
-            EvalItem.expected_answer,
-            EvaluationItem.score,
-            EvaluationItem.extracted,
-            EvaluationItem.rule,
-        )
-        .join(
-            EvalItem,
-            (EvalItem.position == EvaluationItem.position) & (EvalItem.eval_set_number == evaluation.eval_set_number),
-        )
-        .where(EvaluationItem.evaluation_number == evaluation.number)
-        .order_by(EvaluationItem.position)
-    )
     low, high = evaluation.ci_low, evaluation.ci_high
     about = Side(
         id=evaluation.id,
@@ -200,28 +227,64 @@ async def side(session: AsyncSession, evaluation: Evaluation) -> comparing.Compa
         n_scored=evaluation.n_scored,
         ci=None if low is None or high is None else (low, high),
     )
-    return about, [comparing.Judged(*row) for row in (await session.execute(query)).all()]
+    return about, comparing.items(await rows(session, evaluation))
 
 
 async def rows(session: AsyncSession, evaluation: Evaluation) -> list[Any]:
-    """What the aggregates need of an evaluation's items, without its texts: score, missing, rule and labels."""
+    """What the aggregates need of an evaluation's items, without the outputs, in order."""
     query = (
         select(
+            EvaluationItem.position,
+            EvaluationItem.sample,
             EvaluationItem.score,
             EvaluationItem.missing,
+            EvaluationItem.extracted,
             EvaluationItem.rule,
+            EvaluationItem.contamination,
+            EvalItem.item_id,
+            EvalItem.expected_answer,
             EvalItem.section,
             EvalItem.category,
             EvalItem.difficulty,
         )
-        .join(
-            EvalItem,
-            (EvalItem.position == EvaluationItem.position) & (EvalItem.eval_set_number == evaluation.eval_set_number),
-        )
+        .join(EvalItem, _question_of(evaluation))
         .where(EvaluationItem.evaluation_number == evaluation.number)
-        .order_by(EvaluationItem.position)
+        .order_by(EvaluationItem.position, EvaluationItem.sample)
     )
     return list((await session.execute(query)).all())
+
+
+def contaminated(rows: Sequence[judging.Row], marks: Marks) -> Contamination:
+    """How far the items overlap with training traces, and the figures without those that do."""
+    clean = scorecard.figures(row for row in rows if row.position not in marks.kinds)
+    n_items = len({row.position for row in rows})
+    return Contamination(
+        method=marks.method, n=len(marks.kinds), share=len(marks.kinds) / n_items if n_items else 0.0, clean=clean
+    )
+
+
+def detail(evaluation: Evaluation, eval_set: EvalSet, rows: Sequence[Any]) -> EvaluationDetail:
+    """An evaluation with what its rows amount to."""
+    return EvaluationDetail(
+        **leaderboard.view(evaluation, eval_set).model_dump(),
+        sampled=scorecard.sampled(rows, evaluation.samples),
+        scorecard=scorecard.scorecard(rows),
+        rules=dict(Counter(row.rule for row in rows if row.rule is not None).most_common()),
+    )
+
+
+def created(evaluation: Evaluation, eval_set: EvalSet, result: judging.Judged) -> EvaluationCreated:
+    """A new evaluation, with the ids of its predictions that fit nothing."""
+    return EvaluationCreated(
+        **detail(evaluation, eval_set, result.rows).model_dump(),
+        unknown_ids=[cut(name) for name in result.unknown[:20]],
+        repeated_ids=result.repeated[:20],
+    )
+
+
+async def marks(database: Database, dataset_key: str | None, eval_set: EvalSet) -> Marks | None:
+    """Which items overlap with the training traces behind a model; None where nobody knows these."""
+    return None
 
 
 async def evaluations(session: AsyncSession, conditions: Sequence[Any], limit: int) -> list[tuple[Evaluation, EvalSet]]:

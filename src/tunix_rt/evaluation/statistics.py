@@ -29,7 +29,7 @@ def _z(confidence: float) -> float:
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float] | None:
+def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float] | None:
     """Wilson's score interval of a share (Wilson 1927), without continuity correction.
 
     Args:

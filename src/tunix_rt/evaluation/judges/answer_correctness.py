@@ -9,6 +9,7 @@ from tunix_rt.evaluation.answers import extract, target
 from tunix_rt.evaluation.judges.contract import Judge, Judgement
 from tunix_rt.evaluation.normal import normal
 
+_EMPTY = "the expected answer is empty: there is nothing to compare with"
 _SHOWN = 1_000  # characters of an extracted answer that are kept
 
 
@@ -16,7 +17,7 @@ def judge(expected: str, output: str) -> Judgement:
     """Judge one output; never raises."""
     wanted = target(expected)
     if not wanted.normal:
-        return Judgement(None, reason="the expected answer is empty: there is nothing to compare with")
+        return Judgement(None, reason=_EMPTY)
     found = extract(output, wanted)
     shown = found.text if len(found.text) <= _SHOWN else found.text[: _SHOWN - 1] + "…"
     if not found.text:
@@ -33,4 +34,9 @@ def judge(expected: str, output: str) -> Judgement:
     return Judgement(float(right), shown, found.rule, None if right else "another text than expected")
 
 
-ANSWER_CORRECTNESS = Judge("answer_correctness", "1", lambda question, output: judge(question.expected, output))
+ANSWER_CORRECTNESS = Judge(
+    "answer_correctness",
+    "1",
+    lambda question, output: judge(question.expected, output),
+    unscorable=lambda question: None if target(question.expected).normal else _EMPTY,
+)

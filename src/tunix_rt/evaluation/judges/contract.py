@@ -42,6 +42,7 @@ class Judge:
     Attributes:
         judge: (question, raw output) to judgement; never raises, whatever the texts.
         concurrency: how many outputs may be judged at once; over 1 for a judge that waits for somebody else.
+        unscorable: why no output to a question could be scored; None where one could.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Judge:
     judge: Callable[[Question, str], Judgement]
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     concurrency: int = 1
+    unscorable: Callable[[Question], str | None] = lambda _: None
 
     @cached_property
     def digest(self) -> str:

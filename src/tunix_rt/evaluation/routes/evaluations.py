@@ -1,0 +1,268 @@
+"""Evaluations over HTTP: predictions judged, judged again, compared, shown item by item, and recomputed.
+
+`POST /api/evaluations` takes predictions as its body (NDJSON, or one file of a form), so what belongs to them stands
+in the query: `name`, `eval_set`, `judge`, and what is known of the decoding.
+"""
+
+import asyncio
+import base64
+import binascii
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.datastructures import UploadFile
+
+from tunix_rt.base.db import Database
+from tunix_rt.base.errors import BadInput, Fault, cut
+from tunix_rt.base.http import Page, Paged, Pagination, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
+from tunix_rt.evaluation import (
+    comparing,
+    eval_sets,
+    files,
+    judges,
+    judging,
+    leaderboard,
+    predictions,
+    service,
+    statistics,
+    verifying,
+)
+from tunix_rt.evaluation.leaderboard import view
+from tunix_rt.evaluation.models import Evaluation
+from tunix_rt.evaluation.routes.upload import JudgeName, Label, Name, spooled
+from tunix_rt.evaluation.schemas import (
+    ComparisonView,
+    Decoding,
+    EvaluationCreated,
+    EvaluationDetail,
+    EvaluationView,
+    ItemView,
+    Outcome,
+    Verified,
+    Waiver,
+)
+
+router = APIRouter(route_class=StrictRoute)
+uploads = APIRouter(route_class=UploadRoute)
+
+Margin = Annotated[float, Query(ge=0, lt=1, allow_inf_nan=False)]
+Seed = Annotated[int, Query(ge=0, lt=2**63)]
+Sort = Literal["position", "score", "-score", "latency_s", "-latency_s", "completion_tokens", "-completion_tokens"]
+
+
+async def _decoding(
+    temperature: Annotated[float | None, Query(ge=0, le=100)] = None,
+    top_p: Annotated[float | None, Query(gt=0, le=1)] = None,
+    top_k: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
+    max_new_tokens: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
+    samples: Annotated[int | None, Query(ge=1, lt=1000)] = None,
+    decoding_seed: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+) -> Decoding:
+    return Decoding(
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        max_new_tokens=max_new_tokens,
+        samples=samples,
+        seed=decoding_seed,
+    )
+
+
+@uploads.post("/api/evaluations", status_code=201)
+async def evaluate(
+    request: Request,
+    response: Response,
+    name: Name,
+    eval_set: Annotated[str, Query(max_length=200)],
+    decoding: Annotated[Decoding, Depends(_decoding)],
+    judge: JudgeName = judges.DEFAULT,
+    model_id: Label = None,
+    dataset_key: Label = None,
+) -> EvaluationCreated:
+    """Judge predictions (NDJSON) for an eval set, and store the evaluation with its items."""
+    chosen = judges.named(judge)
+    database: Database = request.app.state.database
+    async with database.read() as session:
+        found = await eval_sets.find(session, eval_set)
+        items = await eval_sets.items(session, found)
+    async with spooled(uploaded(request)) as file:
+        answered = await asyncio.to_thread(files.predictions, file)
+    result = await asyncio.to_thread(judging.judged, items, answered, chosen)
+    marks = await service.marks(database, dataset_key, found)
+    async with database.write() as session:
+        stored = await service.store(
+            session,
+            name=name,
+            eval_set=found,
+            judge=chosen,
+            answered=answered,
+            result=result,
+            decoding=decoding,
+            model_id=model_id,
+            dataset_key=dataset_key,
+            marks=marks,
+        )
+    response.headers["location"] = f"/api/evaluations/{stored.id}"
+    return service.created(stored, found, result)
+
+
+@router.post("/api/evaluations/{evaluation_id}/judge", status_code=201)
+async def judge_again(request: Request, response: Response, evaluation_id: str, judge: JudgeName) -> EvaluationCreated:
+    """Judge the stored predictions of an evaluation by another judge; the old judgement stays beside the new one."""
+    chosen = judges.named(judge)
+    database: Database = request.app.state.database
+    async with database.read() as session:
+        before, found = await service.find(session, evaluation_id)
+        items = await eval_sets.items(session, found)
+        answered = await predictions.load(session, before.predictions_number)
+    result = await asyncio.to_thread(judging.judged, items, answered, chosen)
+    marks = await service.marks(database, before.dataset_key, found)
+    async with database.write() as session:
+        stored = await service.store(
+            session,
+            name=before.name,
+            eval_set=found,
+            judge=chosen,
+            answered=answered,
+            result=result,
+            decoding=Decoding.model_validate(before.decoding),
+            model_id=before.model_id,
+            dataset_key=before.dataset_key,
+            run_id=before.run_id,
+            marks=marks,
+        )
+    response.headers["location"] = f"/api/evaluations/{stored.id}"
+    return service.created(stored, found, result)
+
+
+@router.post("/api/evaluations/{evaluation_id}/verify")
+async def verify(request: Request, evaluation_id: str) -> Verified:
+    """Compute every figure of an evaluation again from its items, judge its predictions again, and compare."""
+    database: Database = request.app.state.database
+    async with database.read() as session:
+        evaluation, eval_set = await service.find(session, evaluation_id)
+        rows = await service.rows(session, evaluation)
+        items = await eval_sets.items(session, eval_set)
+        answered = await predictions.load(session, evaluation.predictions_number)
+    return await asyncio.to_thread(verifying.verified, evaluation, rows, items, answered)
+
+
+@router.post("/api/evaluations/{evaluation_id}/waive")
+async def waive(session: WriteSession, evaluation_id: str, body: Waiver) -> EvaluationView:
+    """Put an evaluation on the board in spite of its contamination, with the reason, which is shown."""
+    evaluation, eval_set = await service.find(session, evaluation_id)
+    evaluation.waiver = body.reason
+    await session.flush()
+    return view(evaluation, eval_set)
+
+
+@router.get("/api/evaluations")
+async def list_evaluations(session: ReadSession, paging: Paged) -> Page[EvaluationView]:
+    """Every evaluation, newest first, older ones of the same name too."""
+    conditions = paging.where(Evaluation.created_at, Evaluation.id)
+    found = await service.evaluations(session, conditions, paging.limit + 1)
+    return paging.page([view(*row) for row in found], key=lambda row: (row.created_at, row.id))
+
+
+@router.get("/api/evaluations/compare")
+async def compare(
+    session: ReadSession,
+    base: Annotated[str, Query(max_length=60)],
+    other: Annotated[str, Query(max_length=60)],
+    margin: Margin = statistics.MARGIN,
+    seed: Seed = 0,
+) -> ComparisonView:
+    """Compare two evaluations of one board, item by item."""
+    found = [await service.find(session, text) for text in (base, other)]
+    (first, second) = [(evaluation.name, service.board_of(evaluation, own)) for evaluation, own in found]
+    leaderboard.same_board(first, second)
+    sides = [await service.side(session, evaluation) for evaluation, _ in found]
+    return await asyncio.to_thread(comparing.compare, sides[0], sides[1], margin, seed)
+
+
+@uploads.post("/api/evaluations/compare")
+async def compare_files(
+    request: Request,
+    eval_set: Annotated[str, Query(max_length=200)],
+    judge: JudgeName = judges.DEFAULT,
+    margin: Margin = statistics.MARGIN,
+    seed: Seed = 0,
+) -> ComparisonView:
+    """Judge and compare two files of predictions, the form's fields `a` and `b`; nothing is stored."""
+    chosen = judges.named(judge)
+    database: Database = request.app.state.database
+    async with database.read() as session:
+        items = await eval_sets.items(session, await eval_sets.find(session, eval_set))
+    sides = []
+    async with request.form(max_files=2, max_fields=0) as form:
+        for field in ("a", "b"):
+            upload = form.get(field)
+            if not isinstance(upload, UploadFile):
+                raise BadInput(f"The form has no file {field!r}.", hint="Send two files, as form fields a and b.")
+            try:
+                answered = await asyncio.to_thread(files.predictions, upload.file)
+                result = await asyncio.to_thread(judging.judged, items, answered, chosen)
+            except BadInput as error:
+                raise files.about(field, error) from None
+            sides.append(comparing.side(upload.filename or field, result.rows))
+    return await asyncio.to_thread(comparing.compare, sides[0], sides[1], margin, seed)
+
+
+@router.get("/api/evaluations/{evaluation_id}")
+async def show_evaluation(session: ReadSession, evaluation_id: str) -> EvaluationDetail:
+    """An evaluation with its scorecard."""
+    evaluation, eval_set = await service.find(session, evaluation_id)
+    rows = await service.rows(session, evaluation)
+    return service.detail(evaluation, eval_set, rows)
+
+
+@router.get("/api/evaluations/{evaluation_id}/items")
+async def list_items(
+    session: ReadSession,
+    evaluation_id: str,
+    outcome: Outcome | None = None,
+    section: Label = None,
+    category: Label = None,
+    difficulty: Label = None,
+    contaminated: bool | None = None,
+    sort: Sort = "position",
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[ItemView]:
+    """The items of an evaluation, sample by sample; by default in the order of the eval set."""
+    evaluation, _ = await service.find(session, evaluation_id)
+    start = _start(cursor)
+    found = await service.items(
+        session,
+        evaluation,
+        outcome=outcome,
+        section=section,
+        category=category,
+        difficulty=difficulty,
+        contaminated=contaminated,
+        sort=sort,
+        start=start,
+        limit=limit + 1,
+    )
+    more = base64.urlsafe_b64encode(f"item|{start + limit}".encode()) if len(found) > limit else None
+    return Page(
+        data=[service.item_view(*row) for row in found[:limit]],
+        pagination=Pagination(limit=limit, next_cursor=more.decode() if more else None),
+    )
+
+
+def _start(cursor: str | None) -> int:
+    """The place that a cursor of the items stands for: judged items never change, so a place stays one."""
+    if cursor is None:
+        return 0
+    try:
+        kind, place = base64.urlsafe_b64decode(cursor.encode("ascii")).decode("ascii").split("|")
+        if kind != "item" or not 0 <= int(place) < 2**31:
+            raise ValueError(cursor)
+        return int(place)
+    except (ValueError, binascii.Error):
+        raise BadInput(
+            f"The cursor {cut(cursor, 60)!r} is not one that this list gave.",
+            hint="Leave `cursor` out to start from the first.",
+            faults=[Fault("cursor", "not a cursor")],
+        ) from None
