@@ -6,15 +6,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from tunix_rt import __version__, migrations, monitor, worker
+from tunix_rt import __version__, migrations, monitor, pipeline, worker
 from tunix_rt.base import http
 from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.together import Together
 from tunix_rt.datasets.routes import router as datasets
 from tunix_rt.evaluation.routes import router as evaluation
+from tunix_rt.evaluation.standings import Keeper
 from tunix_rt.jobs import loop
-from tunix_rt.runs.routes import DRY_RUNS
+from tunix_rt.jobs.here import Here
 from tunix_rt.runs.routes import router as runs
 from tunix_rt.runs.status import LocalEngines
 from tunix_rt.runs.tail import Hub
@@ -31,12 +32,13 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = database = Database(settings.sqlalchemy_url)
-        app.state.handlers = handlers = worker.handlers(database, settings)
+        handlers = worker.handlers(database, settings)
         app.state.hub = hub = Hub(database, settings.home)
         app.state.lists = Together[bytes]()
-        app.state.dry_runs = asyncio.Semaphore(DRY_RUNS)
+        app.state.standings = Keeper()
         app.state.local_engines = LocalEngines()
-        app.state.stopping = asyncio.Event()
+        stopping = asyncio.Event()
+        app.state.here = Here(database, handlers, settings.lease_seconds, stopping)
         background: list[asyncio.Task[None]] = []
         try:
             await migrations.prepare(settings, database)
@@ -48,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             hub.close()
-            app.state.stopping.set()
+            stopping.set()
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -56,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Tunix RT", version=__version__, lifespan=life)
     app.state.settings = settings
+    app.state.known_eval_set = pipeline.known
     app.state.requests = monitor.Requests()
     app.router.route_class = http.StrictRoute
     http.install(app, app.state.requests.seen)

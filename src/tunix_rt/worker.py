@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tunix_rt import migrations
+from tunix_rt import migrations, pipeline
 from tunix_rt.base import log as logs
 from tunix_rt.base.db import DATABASE_DOWN, Database, explain
 from tunix_rt.base.settings import Settings
+from tunix_rt.evaluation import handlers as evaluation
 from tunix_rt.jobs import loop, workers
 from tunix_rt.jobs.lease import HeartbeatDead
 from tunix_rt.jobs.loop import Handlers
@@ -30,7 +31,10 @@ HEARTBEAT_DEAD, KILLED = 1, 137
 
 def handlers(database: Database, settings: Settings, command: runs.Command = runs.training_command) -> Handlers:
     """Who does which kind of job."""
-    return {runs.KIND: runs.RunHandler(database, settings, command)}
+    return {
+        runs.KIND: runs.RunHandler(database, settings, command, pipeline.completed),
+        evaluation.KIND: evaluation.EvaluateHandler(database, settings),
+    }
 
 
 def main(

@@ -16,7 +16,8 @@ from tests import make
 from tests.make import Hand
 from tunix_rt import worker
 from tunix_rt.base.settings import Settings
-from tunix_rt.jobs import loop
+from tunix_rt.jobs import here, loop
+from tunix_rt.jobs.here import Here
 from tunix_rt.jobs.lease import Lease
 from tunix_rt.jobs.queue import Settled
 from tunix_rt.jobs.retry import End
@@ -359,12 +360,14 @@ async def test_a_real_dry_run_tells_its_facts(api: httpx.AsyncClient, hand: Hand
     assert "overlong" in found["checks"]["ledger"]["problem"]["detail"]
 
 
-async def test_more_dry_runs_at_once_than_places_are_all_answered(api: httpx.AsyncClient, hand: Hand) -> None:
+async def test_more_dry_runs_at_once_than_places_are_all_answered(
+    api: httpx.AsyncClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app: Any = api._transport.app  # type: ignore[attr-defined]  # the application under the client
     short = hand.settings.model_copy(update={"lease_seconds": 3.0})  # shorter than the last one has to wait
-    app.state.settings = short
-    app.state.dry_runs = asyncio.Semaphore(1)
-    app.state.handlers = worker.handlers(hand.database, short, script("event('check', ok=True); time.sleep(1); end()"))
+    monkeypatch.setattr(here, "AT_ONCE", 1)
+    handlers = worker.handlers(hand.database, short, script("event('check', ok=True); time.sleep(1); end()"))
+    app.state.here = Here(hand.database, handlers, short.lease_seconds, asyncio.Event())
     body = {"dataset_key": "data-v1"}
     answers = await asyncio.gather(*(api.post("/api/tunix/run", json=body) for _ in range(5)))
     assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(200, "completed")] * 5
@@ -384,7 +387,8 @@ if not os.path.exists({str(seen)!r}):
 event("check", ok=True)
 end()
 """
-    app.state.handlers = worker.handlers(hand.database, hand.settings, script(killed_once))
+    handlers = worker.handlers(hand.database, hand.settings, script(killed_once))
+    app.state.here = Here(hand.database, handlers, hand.settings.lease_seconds, asyncio.Event())
     answer = await api.post("/api/tunix/run", json={"dataset_key": "data-v1"})
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
     assert (await shown(api, answer.json()["run_id"]))["attempt"] == 2

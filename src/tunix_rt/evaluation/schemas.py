@@ -170,6 +170,15 @@ class EvaluationCreated(EvaluationDetail):
     repeated_ids: list[str]
 
 
+class EvaluationAccepted(BaseModel):
+    """An evaluation that a worker will make."""
+
+    run_id: uuid.UUID
+    eval_set: str
+    judge: str
+    job: int
+
+
 class Waiver(Body):
     """Why an evaluation shall be on the board in spite of its contamination."""
 
@@ -281,7 +290,7 @@ class ComparisonView(BaseModel):
 class BoardRow(EvaluationView):
     """A row of a board."""
 
-    rank: int
+    rank: int | None  # null where the row is held back
     p_value: float | None  # against the board's first row, Holm over the board; null for that row itself
     older: int  # earlier evaluations of the same name or run, which do not count
 
@@ -297,4 +306,7 @@ class BoardView(BaseModel):
     decoding: Decoding
     decoding_digest: str
     n_items: int
-    rows: list[BoardRow]
+    n_rows: int  # on the whole board, as far as the filters show it
+    n_older: int
+    rows: list[BoardRow]  # those that are held back last
+    next_row: uuid.UUID | None  # more rows come after it: ask for them with `row_after`

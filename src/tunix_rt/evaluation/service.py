@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tunix_rt.base import ids
 from tunix_rt.base.db import Database, now
 from tunix_rt.base.errors import cut
-from tunix_rt.evaluation import comparing, files, judging, leaderboard, predictions, scorecard
+from tunix_rt.evaluation import comparing, files, judging, leaderboard, packed, predictions, scorecard
 from tunix_rt.evaluation.eval_sets import insert_all
 from tunix_rt.evaluation.judges import Judge
 from tunix_rt.evaluation.leaderboard import Board
@@ -77,6 +77,7 @@ async def store(
         predictions_number=stored.number,
         samples=result.samples,
         contamination=None if marks is None else contaminated(result.rows, marks).model_dump(mode="json"),
+        scores=packed.pack(scorecard.item_score(samples).score for samples in scorecard.by_item(result.rows)),
         n_unknown=len(result.unknown),
         n_repeated=len(result.repeated),
         ci_low=figures.ci[0] if figures.ci else None,
@@ -113,6 +114,12 @@ async def find(session: AsyncSession, text: str) -> tuple[Evaluation, EvalSet]:
     )
     evaluation, eval_set = (await session.execute(query)).one()
     return evaluation, eval_set
+
+
+async def newest_of(session: AsyncSession, run_id: uuid.UUID) -> tuple[Evaluation, EvalSet] | None:
+    """The newest evaluation of a run."""
+    found = await evaluations(session, [Evaluation.run_id == run_id], 1)
+    return found[0] if found else None
 
 
 def board_of(evaluation: Evaluation, eval_set: EvalSet) -> Board:

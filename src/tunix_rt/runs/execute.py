@@ -16,7 +16,8 @@ from sqlalchemy import select
 from tunix_rt.base.db import DATABASE_DOWN
 from tunix_rt.base.tasks import undisturbed
 from tunix_rt.base.wake import Wake
-from tunix_rt.jobs.lease import FRESH_SHARE, Lease
+from tunix_rt.jobs.lease import Lease
+from tunix_rt.jobs.lifeline import Lifeline
 from tunix_rt.runs import logs
 from tunix_rt.runs.follow import Follower, Update
 from tunix_rt.runs.models import Run
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.03
 """Between two looks at what the process wrote: three calls of the operating system each."""
-LIFELINE_SHARE = 1 - FRESH_SHARE
-"""Of a lease: a process that has not heard from its worker for so long ends itself, before somebody else may start."""
 LET_GO_SECONDS = 2.0
 """How long a transaction may take to end once its job is lost."""
 UNASKED_SECONDS = 1.0
@@ -71,13 +70,7 @@ async def execute(
     """
     folder, file = follower.folder, lease.job.claim
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    theirs, ours = os.pipe()
-    os.set_blocking(ours, False)
-    environment = {key: value for key, value in os.environ.items() if key != "TUNIX_RT_DATABASE_URL"}
-    environment |= {
-        "TUNIX_RT_LIFELINE_FD": str(theirs),
-        "TUNIX_RT_LIFELINE_SECONDS": str(lease.seconds * LIFELINE_SHARE),
-    }
+    lifeline = Lifeline(lease)
     try:
         with (
             logs.path_of(folder, file, "stdout").open("ab") as out,
@@ -89,30 +82,24 @@ async def execute(
                 stdout=out,
                 stderr=err,
                 cwd=folder,
-                env=environment,
-                pass_fds=[theirs],
+                env=lifeline.environment,
+                pass_fds=[lifeline.descriptor],
                 start_new_session=True,
             )
     except BaseException:
-        os.close(ours)
+        lifeline.cut()
         raise
     finally:
-        os.close(theirs)
+        lifeline.inherited()
     log.info("process started", extra={"pid": process.pid, "file": file})
     watch = _Watch(process, follower, lease, grace_seconds, timeout_seconds)
-
-    def tell() -> None:
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(ours, b".")
-
-    lease.on_beat = tell
+    lifeline.beat()
     try:
         await watch.until_ended()
     finally:
-        lease.on_beat = None
-        _signal_group(process.pid, signal.SIGKILL)  # what it has left behind, and itself where we were cancelled
+        signal_group(process.pid, signal.SIGKILL)  # what it has left behind, and itself where we were cancelled
         await process.wait()
-        os.close(ours)
+        lifeline.cut()
     await watch.store(final=True)
     _force_to_disk(folder, file)
     assert process.returncode is not None, "it was waited for"
@@ -194,19 +181,20 @@ class _Watch:
             self._stop("drain")
         if self._kill_at is not None and now >= self._kill_at and not self.killed:
             self.killed = True
-            _signal_group(self.process.pid, signal.SIGKILL)
+            signal_group(self.process.pid, signal.SIGKILL)
 
     def _stop(self, why: Why) -> None:
         if self.asked is None:
             self.asked = why
             self._kill_at = time.monotonic() + self.grace_seconds
             log.info("process asked to stop", extra={"why": why})
-            _signal_group(self.process.pid, signal.SIGTERM)
+            signal_group(self.process.pid, signal.SIGTERM)
         elif why == "cancel":
             self.asked = why
 
 
-def _signal_group(pid: int, number: int) -> None:
+def signal_group(pid: int, number: int) -> None:
+    """Send a signal to a process and all that it has started; nothing where it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses a group of zombies
         os.killpg(pid, number)
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -64,10 +64,18 @@ class RunHandler:
         database: where runs are written down.
         settings: home and grace.
         command: what to start in a run's folder; the training child.
+        completed: what follows a completed training, in the transaction that completes it.
     """
 
-    def __init__(self, database: Database, settings: Settings, command: Command = training_command) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        command: Command = training_command,
+        completed: Callable[[AsyncSession, Run], Awaitable[None]] | None = None,
+    ) -> None:
         self._database, self._settings, self._command = database, settings, command
+        self._completed = completed
 
     async def claimed(self, session: AsyncSession, job: Claimed) -> None:
         """See `jobs.loop.Handler`."""
@@ -127,6 +135,10 @@ class RunHandler:
         if after is not RunStatus.CANCELLED and await states.move(
             session, run.number, RunStatus.RUNNING, after, actor, reason, **values
         ):
+            if after is RunStatus.COMPLETED and run.mode == "local" and self._completed is not None:
+                await self._completed(
+                    session, (await session.scalars(select(Run).where(Run.number == run.number))).one()
+                )
             return
         # Whoever asked to cancel was told that it is going to be cancelled, whatever became of the attempt.
         values |= ending(run.started_at, at) | {"attempt": job.attempt}

@@ -1,7 +1,6 @@
 """HTTP routes of the runs."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -17,10 +16,8 @@ from tunix_rt.base.http import Download, Page, Paged, Pagination, ReadSession, S
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.together import Together
 from tunix_rt.datasets import service as datasets
-from tunix_rt.jobs import loop, workers
-from tunix_rt.jobs.lease import HeartbeatDead, Lease
+from tunix_rt.jobs import workers
 from tunix_rt.runs import artifacts, logs, metrics, search, service, status
-from tunix_rt.runs.handlers import KIND
 from tunix_rt.runs.schemas import (
     Accepted,
     Artifact,
@@ -37,7 +34,7 @@ from tunix_rt.runs.schemas import (
     Status,
     WorkerView,
 )
-from tunix_rt.runs.states import FINAL, RunStatus
+from tunix_rt.runs.states import RunStatus
 from tunix_rt.runs.tail import Hub
 from tunix_rt.training import config as configs
 
@@ -48,8 +45,6 @@ Key = Annotated[
     str | None,
     Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$"),
 ]
-DRY_RUNS = 2
-"""Dry runs that the API's own process does at once; each is a process of about 1 GiB."""
 
 
 def _settings(request: Request) -> Settings:
@@ -112,40 +107,19 @@ async def run(
         )
     settings, database = _settings(request), _database(request)
     async with database.write("submit") as session:
+        if body.eval_set is not None:
+            await request.app.state.known_eval_set(session, body.eval_set)
         found, number, _ = await service.submit(session, settings.home, body, key)
         accepted = await service.accepted(session, found, settings.lease_seconds)
     response.headers["location"] = accepted.links["self"]
     if mode == "async":
         return accepted
     response.status_code = 200
-    return await _when_over(request, found.id, number)
-
-
-async def _do_here(request: Request, number: int) -> None:
-    """Do a dry run in this process's name, unless a worker takes it first. Should we die, a worker does it."""
-    state = request.app.state
-    database, seconds = _database(request), _settings(request).lease_seconds
-    async with state.dry_runs:
-        claimed = await loop.claim(database, state.handlers, service.API, [], seconds, only=number)
-        if claimed is not None:
-            with contextlib.suppress(HeartbeatDead):  # then it is put back, and done by somebody else
-                await loop.perform(Lease(database, claimed, seconds, state.stopping), state.handlers[KIND])
-
-
-async def _when_over(request: Request, run_id: Any, number: int) -> Checked:
-    """The result of a dry run, done here as often as it waits for somebody to do it: where there is no worker, and
-    where whoever did it lost it."""
-    settings, database = _settings(request), _database(request)
-    while True:
-        async with database.read() as session:
-            found = await service.find(session, str(run_id))
-            if found.status in FINAL:
-                accepted = await service.accepted(session, found, settings.lease_seconds)
-                return Checked(**accepted.model_dump(), checks=found.result)
-        if found.status == RunStatus.PENDING:
-            await asyncio.shield(_do_here(request, number))
-        else:
-            await asyncio.sleep(0.1)
+    await request.app.state.here.over(number)
+    async with database.read() as session:
+        done = await service.find(session, str(found.id))
+        accepted = await service.accepted(session, done, settings.lease_seconds)
+        return Checked(**accepted.model_dump(), checks=done.result)
 
 
 @router.post("/api/tunix/sft/manifest", status_code=201, response_class=Response)

@@ -2,18 +2,19 @@
 
 import hashlib
 import json
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base import ids
 from tunix_rt.base.db import new_id, present
 from tunix_rt.base.errors import BadInput, Conflict, Fault, cut, nearest
 from tunix_rt.datasets import seal
-from tunix_rt.jobs import queue, workers
+from tunix_rt.jobs import here, queue, workers
 from tunix_rt.jobs.models import Job, Worker
 from tunix_rt.runs import logs, states
 from tunix_rt.runs.handlers import KIND, ending
@@ -25,7 +26,6 @@ from tunix_rt.training import config as configs
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import ENGINES
 
-API = "api"
 OWN_FIELDS = {"dataset": "dataset_key", "model_id": "model_id", "engine": "engine"}
 """Keys of a config that a request names itself, and as what."""
 
@@ -166,7 +166,7 @@ async def _enter(session: AsyncSession, run: Run, key: str | None) -> tuple[Run,
     run.created_at = run.queued_at = await present(session)
     session.add(run)
     await session.flush()
-    await states.begin(session, run.number, API)
+    await states.begin(session, run.number, here.NAME)
     return run, number, True
 
 
@@ -194,10 +194,10 @@ async def cancel(session: AsyncSession, run: Run) -> RunStatus:
         if await queue.cancel(session, run.job_number):
             reason = "cancelled before it started" if run.started_at is None else "cancelled while it waited to go on"
             values = ending(run.started_at, await present(session))
-            await states.move(session, run.number, RunStatus.PENDING, RunStatus.CANCELLED, API, reason, **values)
+            await states.move(session, run.number, RunStatus.PENDING, RunStatus.CANCELLED, here.NAME, reason, **values)
             return RunStatus.CANCELLED
         asked = "asked to cancel"
-        if await states.move(session, run.number, RunStatus.RUNNING, RunStatus.CANCEL_REQUESTED, API, asked):
+        if await states.move(session, run.number, RunStatus.RUNNING, RunStatus.CANCEL_REQUESTED, here.NAME, asked):
             return RunStatus.CANCEL_REQUESTED
         status = await session.scalar(select(Run.status).where(Run.number == run.number))
         if status == RunStatus.CANCEL_REQUESTED:
@@ -274,3 +274,9 @@ async def detail(session: AsyncSession, home: Path, run: Run, lease_seconds: flo
 
 def _columns(run: Run) -> dict[str, Any]:
     return {column.name: getattr(run, column.name) for column in Run.__table__.columns}
+
+
+async def note_score(session: AsyncSession, run_id: uuid.UUID, score: float | None) -> None:
+    """Show a run with the score of its newest evaluation."""
+    statement = update(Run).where(Run.id == run_id).values(score=score)
+    await session.execute(statement.execution_options(synchronize_session=False))

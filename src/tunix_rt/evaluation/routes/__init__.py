@@ -2,10 +2,11 @@
 
 from fastapi import APIRouter
 
-from tunix_rt.evaluation.routes import boards, eval_sets, evaluations
+from tunix_rt.evaluation.routes import boards, eval_sets, evaluations, runs
 
 router = APIRouter()
 for part in (eval_sets, evaluations):
     router.include_router(part.router)
     router.include_router(part.uploads)
-router.include_router(boards.router)
+for part in (boards, runs):
+    router.include_router(part.router)

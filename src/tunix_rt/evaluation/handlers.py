@@ -1,0 +1,136 @@
+"""The job that evaluates a run: its model answers the eval set, a judge judges, and the evaluation is stored."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tunix_rt.base.db import Database
+from tunix_rt.base.errors import Failed, Unavailable
+from tunix_rt.base.settings import Settings
+from tunix_rt.evaluation import eval_sets, files, generation, judges, judging, service
+from tunix_rt.evaluation.models import EvalSet
+from tunix_rt.evaluation.schemas import Decoding as Said
+from tunix_rt.jobs import queue
+from tunix_rt.jobs.lease import Lease
+from tunix_rt.jobs.loop import Outcome
+from tunix_rt.jobs.models import Job
+from tunix_rt.jobs.queue import Claimed, Settled
+from tunix_rt.jobs.retry import End
+from tunix_rt.runs import service as runs
+from tunix_rt.runs.logs import folder_of
+from tunix_rt.runs.models import Run
+from tunix_rt.training.generate import Decoding
+
+KIND = "evaluate"
+
+
+async def enqueue(
+    session: AsyncSession, run: Run, eval_set: EvalSet, judge: str, decoding: Decoding, key: str | None = None
+) -> int:
+    """Ask for a run's evaluation; returns the job's number."""
+    payload = {
+        "run": str(run.id),
+        "eval_set": eval_set.digest,
+        "judge": judge,
+        "max_new_tokens": decoding.max_new_tokens,
+        "temperature": decoding.temperature,
+        "samples": decoding.samples,
+        "seed": decoding.seed,
+    }
+    number, _ = await queue.enqueue(session, KIND, payload, key=key, needs=run.engine)
+    return number
+
+
+async def why_none(session: AsyncSession, run: Run) -> str:
+    """What became of the newest job that was to evaluate a run, as the end of a sentence; empty where there is none."""
+    query = (
+        select(Job.state, Job.reason)
+        .where(Job.kind == KIND, Job.payload["run"].as_string() == str(run.id))
+        .order_by(Job.number.desc())
+        .limit(1)
+    )
+    found = (await session.execute(query)).one_or_none()
+    if found is None:
+        return ""
+    return f"; its job is {found.state}" + (f": {found.reason}" if found.reason else "")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is stored when the job is settled."""
+
+    run: Run
+    eval_set: EvalSet
+    judge: judges.Judge
+    answered: files.Predictions
+    judged: judging.Judged
+    decoding: Said
+    marks: service.Marks | None
+
+
+class EvaluateHandler:
+    """See `jobs.loop.Handler`."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database, self._settings = database, settings
+
+    async def claimed(self, session: AsyncSession, job: Claimed) -> None:
+        """See `jobs.loop.Handler`: nothing is noted."""
+
+    async def work(self, lease: Lease) -> Outcome:
+        """See `jobs.loop.Handler`."""
+        asked = lease.job.payload
+        decoding = Decoding(asked["max_new_tokens"], asked["temperature"], asked["seed"], asked["samples"])
+        judge = judges.named(asked["judge"])
+        async with self._database.read() as session:
+            run = await runs.find(session, asked["run"])
+            eval_set = await eval_sets.find(session, asked["eval_set"])
+            items = await eval_sets.items(session, eval_set)
+        folder = folder_of(self._settings.home, run.id)
+        output = generation.place(folder, eval_set.digest, decoding)
+        try:
+            await generation.generate(folder, output, items, decoding, lease)
+            answered = await asyncio.to_thread(_read, output)
+            judged = await asyncio.to_thread(judging.judged, items, answered, judge)
+        except generation.Drained:
+            return Outcome(End.RELEASED, "its worker was asked to stop")
+        except (Unavailable, Failed) as problem:
+            return Outcome(End.CRASHED, problem.detail)
+        marks = await service.marks(self._database, run.dataset_key, eval_set)
+        said = Said(
+            temperature=decoding.temperature,
+            max_new_tokens=decoding.max_new_tokens,
+            samples=decoding.samples,
+            seed=decoding.seed if decoding.temperature else None,
+        )
+        return Outcome(End.DONE, result=Done(run, eval_set, judge, answered, judged, said, marks))
+
+    async def settled(self, session: AsyncSession, job: Claimed, outcome: Outcome, settled: Settled) -> None:
+        """See `jobs.loop.Handler`."""
+        del job, settled
+        done: Any = outcome.result
+        if outcome.end is not End.DONE or not isinstance(done, Done):
+            return
+        stored = await service.store(
+            session,
+            name=f"run {str(done.run.id)[:8]}",
+            eval_set=done.eval_set,
+            judge=done.judge,
+            answered=done.answered,
+            result=done.judged,
+            decoding=done.decoding,
+            model_id=done.run.model_id,
+            dataset_key=done.run.dataset_key,
+            run_id=done.run.id,
+            marks=done.marks,
+        )
+        await runs.note_score(session, done.run.id, stored.score)
+
+
+def _read(path: Path) -> files.Predictions:
+    with path.open("rb") as file:
+        return files.predictions(file)

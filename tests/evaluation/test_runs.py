@@ -1,0 +1,78 @@
+"""Runs are evaluated: asked for over HTTP, or without anyone asking where they name an eval set."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import make
+from tests.evaluation.make import store
+from tests.make import TINY, Hand
+from tunix_rt import worker
+from tunix_rt.base.settings import Settings
+from tunix_rt.jobs import loop
+
+CONFIG = {"model": TINY, "steps": 2, "batch_size": 2}
+
+
+@pytest.fixture
+async def hand(api: httpx.AsyncClient, settings: Settings) -> Hand:
+    await make.stored(api, *(make.trace(number) for number in range(100)))
+    await make.dataset(api, splits={"eval": 0.1})
+    app: Any = api._transport.app  # type: ignore[attr-defined]  # the application under the client
+    return Hand(app.state.database, settings)
+
+
+async def works(hand: Hand, kind: str) -> None:
+    """Do the next job as a worker would."""
+    known = worker.handlers(hand.database, hand.settings)
+    claimed = await loop.claim(hand.database, known, "hand", ["tunix"], 30.0)
+    assert claimed is not None
+    assert claimed.kind == kind
+    from tunix_rt.jobs.lease import Lease
+
+    await loop.perform(Lease(hand.database, claimed, 30.0, asyncio.Event()), known[kind])
+
+
+async def test_a_run_with_an_eval_set_is_evaluated_without_anyone_asking_and_can_be_evaluated_again(
+    api: httpx.AsyncClient, hand: Hand
+) -> None:
+    made = (await api.post("/api/eval-sets?dataset_key=data-v1&name=held-out", content=b"")).json()
+    assert made["n_items"] > 0
+    run = await make.run(api, config=CONFIG, eval_set="held-out")
+    assert (await api.post(f"/api/tunix/runs/{run}/evaluate")).status_code == 409
+    await works(hand, "run")
+    ran = (await api.get(f"/api/tunix/runs/{run}")).json()
+    assert ran["status"] == "completed", ran["status_reason"]
+    none = await api.get(f"/api/tunix/runs/{run}/evaluation")
+    assert (none.status_code, "its job is pending" in none.json()["detail"]) == (404, True)
+    await works(hand, "evaluate")
+    found = (await api.get(f"/api/tunix/runs/{run}/evaluation")).json()
+    assert (found["eval_set"], found["run_id"], found["dataset_key"]) == ("held-out", run, "data-v1")
+    assert (found["n_items"], found["n_missing"]) == (made["n_items"], 0)
+    assert found["decoding"]["temperature"] == 0
+    assert (await api.get(f"/api/tunix/runs/{run}")).json()["score"] == found["score"]
+    again = await api.post(f"/api/tunix/runs/{run}/evaluate", json={"judge": "answer_correctness"})
+    assert again.status_code == 201, again.text
+    assert (again.json()["id"] != found["id"], again.json()["score"]) == (True, found["score"])
+    (board,) = (await api.get("/api/tunix/evaluations")).json()["data"]
+    assert [(row["id"], row["older"]) for row in board["rows"]] == [(again.json()["id"], 1)]
+    verified = (await api.post(f"/api/evaluations/{found['id']}/verify")).json()
+    assert (verified["ok"], verified["n_judged"]) == (True, made["n_items"])
+    unknown = await api.post(f"/api/tunix/runs/{run}/evaluate", json={"judge": "answer_corectness"})
+    assert (unknown.status_code, "answer_correctness" in unknown.text) == (422, True)
+
+
+async def test_an_eval_set_that_is_not_there_is_refused_when_the_run_is_asked_for(
+    api: httpx.AsyncClient, hand: Hand
+) -> None:
+    body = {"dataset_key": "data-v1", "dry_run": False, "eval_set": "nothing"}
+    assert (await api.post("/api/tunix/run?mode=async", json=body)).status_code == 404
+
+
+async def test_a_dry_run_is_not_evaluated(api: httpx.AsyncClient, hand: Hand) -> None:
+    await store(api)
+    answer = await api.post("/api/tunix/run?mode=async", json={"dataset_key": "data-v1", "config": CONFIG})
+    refused = await api.post(f"/api/tunix/runs/{answer.json()['run_id']}/evaluate")
+    assert (refused.status_code, "dry run" in refused.json()["detail"]) == (409, True)
