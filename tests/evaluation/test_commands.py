@@ -45,6 +45,7 @@ def test_evaluate_answers_in_the_documents_shape(shell: Shell) -> None:
     assert len(found["items"]) == 40
     assert found["items"][39] == {
         "id": "q39",
+        "sample": 0,
         "score": 0,
         "extracted": "1039",
         "rule": "answer",
@@ -151,3 +152,16 @@ def test_few_changes_are_said_to_be_few(shell: Shell) -> None:
     said = shell("compare", *EVAL_SET, "good.jsonl", "runs/good/predictions.jsonl").stdout
     assert "few items changed" in said
     assert "inconclusive" in said
+
+
+def test_evaluations_are_listed_shown_judged_again_and_verified(shell: Shell) -> None:
+    made = shell.json("evaluate", *EVAL_SET, "--predictions", "weak.jsonl", "--name", "listed")
+    listed = shell.json("evaluations", "list")["evaluations"]
+    assert made["id"] in [row["id"] for row in listed]
+    assert shell.json("evaluations", "show", made["id"])["score"] == made["score"]
+    wrong = shell.json("evaluations", "items", made["id"], "--outcome", "wrong", "--sort", "-score")["items"]
+    assert (len(wrong), {row["outcome"] for row in wrong}) == (20, {"wrong"})
+    again = shell.json("evaluations", "judge", made["id"], "--judge", "answer_correctness")
+    assert (again["id"] != made["id"], again["score"], again["name"]) == (True, made["score"], "listed")
+    verified = shell("evaluations", "verify", made["id"])
+    assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "all the same")

@@ -84,21 +84,36 @@ def evaluate(obj: dict[str, Any], /, eval_set: str, predictions: Path, as_json: 
 
     found, items = door.run(work())
     if as_json:
-        fields = ("id", "score", "extracted", "rule", "reason", "outcome")
+        fields = ("id", "sample", "score", "extracted", "rule", "reason", "outcome")
         show.document(found | {"items": [{field: item[field] for field in fields} for item in items]})
     else:
-        _show_evaluation(found)
+        show_evaluation(found)
     _warn(found)
 
 
-def _show_evaluation(found: dict[str, Any]) -> None:
+def show_evaluation(found: dict[str, Any]) -> None:
+    """Print an evaluation with its scorecard."""
     click.echo(f"{show.printable(found['name'])} on {found['eval_set']} ({found['eval_set_digest'][:19]})")
     note = "" if found["established"] else f"  not established: only {_items(found['n_scored'])}"
-    click.echo(f"score {_share(found['score'])}  {_counts(found)}{note}")
+    click.echo(f"score {share(found['score'])}  {_counts(found)}{note}")
     click.echo(
         f"missing {found['n_missing']}, unscored {found['n_unscored']}, unknown ids {found['n_unknown']}, "
         f"repeated ids {found['n_repeated']}; judge {found['judge']} {found['judge_version']}"
     )
+    if found["sampled"]:
+        passed = ", ".join(f"pass@{k} {_figure(one)}" for k, one in found["sampled"]["pass_at"].items())
+        click.echo(f"{found['samples']} samples an item: {passed}, majority {_figure(found['sampled']['majority'])}")
+    if (overlap := found["contamination"]) is not None:
+        clean = overlap["clean"]
+        click.echo(
+            f"{overlap['n']} items ({share(overlap['share'])}) overlap with training traces; without them "
+            f"{share(clean['score'])} {_counts(clean)}"
+        )
+        if found["held_back"]:
+            show.say(
+                "Too many: it is kept off the board. If it belongs there all the same: "
+                f"tunix-rt evaluations waive {str(found['id'])[:13]} --reason WHY"
+            )
     rules = ", ".join(f"{rule} {count}" for rule, count in found["rules"].items())
     click.echo(f"answers found by: {rules or 'none was found'}")
     rows = [
@@ -112,22 +127,28 @@ def _show_evaluation(found: dict[str, Any]) -> None:
     click.echo(f"evaluation {found['id']}")
 
 
+def _figure(found: dict[str, Any]) -> str:
+    return f"{share(found['value'])} ({interval(found['ci'])}, n = {found['n']})"
+
+
 CELLS = ("score", "95 % interval", "n", "missing", "unscored")
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
-    return _share(row["score"]), _interval(row["ci"]), row["n_scored"], row["n_missing"], row["n_unscored"]
+    return share(row["score"]), interval(row["ci"]), row["n_scored"], row["n_missing"], row["n_unscored"]
 
 
 def _counts(row: dict[str, Any]) -> str:
-    return f"({row['n_correct']} of {row['n_scored']}; 95 % interval {_interval(row['ci'])})"
+    return f"({row['n_correct']} of {row['n_scored']}; 95 % interval {interval(row['ci'])})"
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """A share as a person says it."""
     return "none" if value is None else f"{100 * value:.1f} %"
 
 
-def _interval(ci: Sequence[float] | None, sign: str = "") -> str:
+def interval(ci: Sequence[float] | None, sign: str = "") -> str:
+    """The interval of a share, in percent."""
     return "none" if ci is None else f"{100 * ci[0]:{sign}.1f} to {100 * ci[1]:{sign}.1f}"
 
 
@@ -218,18 +239,18 @@ def _is_file(name: str) -> bool:
 
 def _show_comparison(found: dict[str, Any]) -> None:
     rows = [
-        (key, found[side]["name"], _share(found[side]["score"]), _interval(found[side]["ci"]), found[side]["n_scored"])
+        (key, found[side]["name"], share(found[side]["score"]), interval(found[side]["ci"]), found[side]["n_scored"])
         for key, side in (("A", "base"), ("B", "other"))
     ]
     show.table(("", "name", "score", "95 % interval", "n"), rows, right=("score", "95 % interval", "n"))
     click.echo()
     if found["difference"] is not None:
         click.echo(
-            f"difference {100 * found['difference']:+.1f} points (B - A), 95 % interval {_interval(found['ci'], '+')}, "
+            f"difference {100 * found['difference']:+.1f} points (B - A), 95 % interval {interval(found['ci'], '+')}, "
             f"p = {_p(found['p_value'])}, n = {found['n']}"
         )
         if found["fixed"] + found["broken"] < FEW:
-            around = _interval(found["adjusted_ci"], "+")
+            around = interval(found["adjusted_ci"], "+")
             click.echo(f"few items changed: the interval that allows for it (Bonett and Price) is {around}")
     established = "" if found["established"] else f" (not established: only {_items(found['n'])})"
     click.secho(f"verdict: B is {VERDICTS[found['verdict']]}{established}", bold=True)

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("tunix_rt.cli.generate:generate", "Answer an eval set with a model."),
     "models": ("tunix_rt.cli.models:models", "Merge adapters; check that a result is served as trained."),
     "evaluate": ("tunix_rt.cli.evaluate:evaluate", "Score predictions against an eval set."),
+    "evaluations": ("tunix_rt.cli.evaluations:evaluations", "Look at evaluations; judge again, verify, waive."),
     "compare": ("tunix_rt.cli.evaluate:compare", "Compare two models on the same items."),
     "leaderboard": ("tunix_rt.cli.evaluate:leaderboard", "Ranked evaluations, with their intervals."),
 }

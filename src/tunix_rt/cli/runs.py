@@ -7,6 +7,7 @@ import click
 
 from tunix_rt.base.errors import BadInput, WrongUsage
 from tunix_rt.cli import door, run_check, run_left, run_list, show
+from tunix_rt.cli.evaluate import show_evaluation
 from tunix_rt.cli.follow import Follower, Screen
 from tunix_rt.training import config
 
@@ -182,6 +183,26 @@ def retry(obj: dict[str, Any], run: str, from_start: bool, as_json: bool) -> Non
     It goes on from the last checkpoint that RUN left.
     """
     _queued(_post(obj["url"], address(run, "retry"), json={"from_start": from_start}), False, as_json)
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--eval-set", "eval_set", help="Name or digest; default: the run's, else its data set's held-out split.")
+@click.option("--judge", help="How answers are judged; default: answer_correctness.")
+@click.option("--max-new-tokens", type=click.IntRange(min=1), help="Longest answer; default: 256.")
+@click.option("--temperature", type=click.FloatRange(min=0), help="Default: 0, greedy.")
+@click.option("--samples", type=click.IntRange(min=1, max=999), help="Answers an item; default: 1.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**31 - 1))
+@show.json_option
+@click.pass_obj
+def evaluate(obj: dict[str, Any], /, run: str, as_json: bool, **asked: Any) -> None:
+    """Let the model of run RUN answer an eval set, and judge the answers."""
+    body = {key: value for key, value in asked.items() if value is not None}
+    found = _post(obj["url"], address(run, "evaluate"), json=body)
+    if as_json:
+        show.document(found)
+    else:
+        show_evaluation(found)
 
 
 def _post(url: str | None, path: str, **request: Any) -> Any:
