@@ -1,9 +1,10 @@
-"""Predicted against measured peak memory of a step on a CPU: `python -m benchmarks.plan [--engine NAME] [--only N]`.
+"""Predicted against measured peak memory of a step on a CPU: `python -m benchmarks.plan [--engine NAME] [--only 0:11]`.
 
 Method. Each config runs in a process of its own, which predicts the peak as `--plan` does, then makes the model and
 trains two steps, so that all is compiled and warm. Freed memory is given back (`malloc_trim`, with glibc's own
 thresholds, not those that a training sets), the peak is reset (5 to /proc/self/clear_refs), and two more steps are
-trained. Measured is what VmHWM rose above the process as it stood, plus the bytes of the arrays that stood there.
+trained. Measured is what VmHWM rose above the process as it stood, plus the bytes of the arrays that stood there: the
+median of five such rounds, for they differ (in JAX by up to 15 %, as its threads happen to overlap).
 Batches are as full as they can be. Bars: within 10 % (JAX) and 20 % (PyTorch), never more than 5 % under.
 """
 
@@ -14,6 +15,7 @@ import importlib
 import itertools
 import json
 import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ import numpy as np
 
 BARS = {"tunix": 0.10, "torch": 0.20}
 UNDER = 0.05
+_ROUNDS = 5
 _MIB = 2**20
 
 
@@ -64,17 +67,18 @@ def main() -> None:
     """Measure all and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=list(BARS))
-    parser.add_argument("--only", type=int, help="the first so many of an engine")
+    parser.add_argument("--only", default=":", metavar="FROM:TO", help="these of an engine's, counted from 0")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
         print(json.dumps(_one(json.loads(chosen.one))))
         return
     ratios: dict[str, list[float]] = {}
+    part = slice(*(int(place) if place else None for place in chosen.only.split(":")))
     print("| engine | model | rows x tokens, vocabulary | options | predicted MiB | measured MiB | ratio |  |")
     print("|---|---|---|---|---|---|---|---|")
     for engine in [chosen.engine] if chosen.engine else BARS:
-        for case in itertools.islice((case for case in matrix() if case["engine"] == engine), chosen.only):
+        for case in [case for case in matrix() if case["engine"] == engine][part]:
             command = [sys.executable, "-m", "benchmarks.plan", "--one", json.dumps(case)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -141,13 +145,16 @@ def _measure(train: Callable[[], None], held: Callable[[], int]) -> int:
     for option, value in ((-4, 65_536), (-3, 65_536), (-1, 131_072)):  # M_MMAP_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
         libc.mallopt(option, value)
     train()
-    gc.collect()
-    libc.malloc_trim(0)
-    stood = held()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = _status("VmRSS")
-    train()
-    return _status("VmHWM") - before + stood
+    peaks = []
+    for _ in range(_ROUNDS):
+        gc.collect()
+        libc.malloc_trim(0)
+        stood = held()
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        before = _status("VmRSS")
+        train()
+        peaks.append(_status("VmHWM") - before + stood)
+    return int(statistics.median(peaks))
 
 
 def _status(field: str) -> int:
@@ -166,17 +173,11 @@ def _start(config: Any, case: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 def _tunix(config: Any, case: dict[str, Any], folder: Path) -> tuple[Callable[[], None], Callable[[], int]]:
     from benchmarks.training_step import Engine  # sets the environment, before jax is imported
     from tunix_rt.training.engines import jax_folder
-    from tunix_rt.training.engines.jax_model import Decoder
+    from tunix_rt.training.engines.jax_model import decoder
 
     jax = importlib.import_module("jax")
-    jnp = jax.numpy
-
     d, tensors = _start(config, case)
-    model = Decoder(d, jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32)
-    if config.method == "lora":
-        model.adapt(config.lora)
-    model = jax_folder.fill(model, tensors)
-    engine = Engine(config, model, Full(case), folder)
+    engine = Engine(config, jax_folder.fill(decoder(config, d), tensors), Full(case), folder)
 
     def train() -> None:
         precise = config.precision == "float32"

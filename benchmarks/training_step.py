@@ -5,7 +5,9 @@ of the same shape (32 rows of 192 tokens), in one process, in alternating rounds
 Tunix' PeftTrainer with our feed, events and all. `by hand` is a loop around one `jax.jit` of the same loss, gradient
 and optimizer, with donated state, on one batch that is already there, waiting for nothing until its last step: the
 least that the step can cost. The ratio is of the medians over rounds; each round ends when its last step is computed.
-The wait for data is the time that batches took while no step was being computed, as a share of the round.
+CPU time, of all threads, is the steadier where others use the machine too.
+The wait for data is the time that batches took while no step was being computed, as a share of the round. Traces are
+the programs that the engine's step was compiled to: one, for batches of one shape.
 """
 
 import argparse
@@ -111,6 +113,12 @@ class Engine:
             self.waited += time.perf_counter() - started
         return batch
 
+    @property
+    def traces(self) -> int:
+        """How often the step was traced and compiled."""
+        step, _ = self._trainer.jit_train_and_eval_step()
+        return int(step.func.jitted_fn._cache_size())
+
     def run(self, steps: int) -> float:
         """Seconds of a number of steps."""
         self._left = steps
@@ -135,6 +143,7 @@ def main() -> None:
         return jax_folder.fill(empty, model_folder.start(empty.dimensions, 0))
 
     times: dict[str, list[float]] = {"by hand": [], "engine": []}
+    busy: dict[str, list[float]] = {"by hand": [], "engine": []}
     with (
         tempfile.TemporaryDirectory() as folder,
         np.errstate(over="ignore"),
@@ -146,18 +155,23 @@ def main() -> None:
         engine.run(3)
         engine.waited = 0.0
         for _ in range(chosen.rounds):
-            times["by hand"].append(hand(chosen.steps) / chosen.steps)
-            times["engine"].append(engine.run(chosen.steps) / chosen.steps)
+            for name, run in (("by hand", hand), ("engine", engine.run)):
+                before = time.process_time()
+                times[name].append(run(chosen.steps) / chosen.steps)
+                busy[name].append((time.process_time() - before) / chosen.steps)
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    print(f"{'':10}{'ms a step':>12}{'steps/s':>10}{'least ms':>10}{'1,000 steps':>14}")
+    print(f"{'':10}{'ms a step':>12}{'steps/s':>10}{'least ms':>10}{'CPU ms':>10}")
     for name, seconds in medians.items():
-        print(f"{name:10}{seconds * 1e3:12.1f}{1 / seconds:10.2f}{min(times[name]) * 1e3:10.1f}{seconds * 1e3:12.1f} s")
-    paired = statistics.median(a / b for a, b in zip(times["by hand"], times["engine"], strict=True))
-    waited = engine.waited / (sum(times["engine"]) * chosen.steps)
-    print(
-        f"steps/s of the engine / by hand: {medians['by hand'] / medians['engine']:.3f} (median of pairs {paired:.3f})"
+        cpu = statistics.median(busy[name])
+        print(f"{name:10}{seconds * 1e3:12.1f}{1 / seconds:10.2f}{min(times[name]) * 1e3:10.1f}{cpu * 1e3:10.1f}")
+    paired, cpu = (
+        statistics.median(a / b for a, b in zip(found["by hand"], found["engine"], strict=True))
+        for found in (times, busy)
     )
-    print(f"wait for data: {waited:.2%} of the engine's time")
+    waited = engine.waited / (sum(times["engine"]) * chosen.steps)
+    print(f"steps/s of the engine / by hand: {medians['by hand'] / medians['engine']:.3f}", end=" ")
+    print(f"(median of pairs {paired:.3f}; by CPU time {cpu:.3f})")
+    print(f"wait for data: {waited:.2%} of the engine's time; traces of the step: {engine.traces}")
 
 
 if __name__ == "__main__":

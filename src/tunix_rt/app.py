@@ -16,6 +16,7 @@ from tunix_rt.evaluation.routes import router as evaluation
 from tunix_rt.evaluation.standings import Keeper
 from tunix_rt.jobs import loop
 from tunix_rt.jobs.here import Here
+from tunix_rt.regression.routes import router as regression
 from tunix_rt.runs.routes import router as runs
 from tunix_rt.runs.status import LocalEngines
 from tunix_rt.runs.tail import Hub
@@ -62,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.requests = monitor.Requests()
     app.router.route_class = http.StrictRoute
     http.install(app, app.state.requests.seen)
-    for router in (monitor.router, traces, datasets, runs, evaluation):
+    for router in (monitor.router, traces, datasets, runs, evaluation, regression):
         app.include_router(router)
     return app
 

@@ -1,14 +1,21 @@
 """Boards and comparisons over HTTP, on both databases."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from tests.evaluation.make import answers, evaluate, jsonl, questions, store
+from tunix_rt import migrations
+from tunix_rt.base.db import Database
+from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import statistics
 from tunix_rt.evaluation.leaderboard import UNKNOWN, decoding_digest
+from tunix_rt.evaluation.models import Evaluation
 from tunix_rt.evaluation.schemas import Decoding
+from tunix_rt.evaluation.standings import Keeper
 
 
 async def boards(api: httpx.AsyncClient, **params: Any) -> list[dict[str, Any]]:
@@ -92,6 +99,100 @@ async def test_a_filter_shows_some_rows_and_leaves_their_ranks(api: httpx.AsyncC
     assert names((await boards(api, date_from=middle["created_at"]))[0]) == [("good", 1)]
     for query in ("judge=answer_corectness", "eval_set=none", "date_from=2020-01-01T00:00:00", "modle_id=x"):
         assert (await api.get(f"/api/tunix/evaluations?{query}")).status_code in (404, 422)
+
+
+async def test_a_board_is_shown_in_pages_of_rows(api: httpx.AsyncClient) -> None:
+    made, other = await store(api), await store(api, questions(39))
+    for right in (5, 12, 38, 39):
+        await evaluate(api, f"m{right}", answers(right=lambda i, n=right: i < n), made["name"], model_id="m")  # type: ignore[misc]  # n is bound to each turn's
+    await evaluate(api, "alone", answers(39), other["name"], model_id="alone")
+    alone, board = await boards(api, rows=3)
+    assert (alone["n_rows"], alone["next_row"]) == (1, None)
+    assert names(board) == [("m39", 1), ("m38", 1), ("m12", 3)]
+    assert (board["n_rows"], board["next_row"]) == (4, board["rows"][2]["id"])
+    (rest,) = await boards(api, rows=3, row_after=board["next_row"])
+    assert (names(rest), rest["n_rows"], rest["next_row"]) == ([("m5", 4)], 4, None)
+    assert [board["n_rows"] for board in await boards(api, model_id="alone")] == [1]
+    assert await boards(api, row_after="00000000-0000-7000-8000-000000000000") == []
+    assert (await api.get("/api/tunix/evaluations?rows=0")).status_code == 422
+
+
+async def test_a_board_is_ranked_once_and_again_when_it_has_changed(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked: list[int] = []
+    rank = statistics.rank
+
+    def counted(scores: Any) -> statistics.Ranking:
+        ranked.append(len(scores))
+        return rank(scores)
+
+    monkeypatch.setattr(statistics, "rank", counted)
+    made = await store(api)
+    await evaluate(api, "good", answers(), made["name"])
+    together = await asyncio.gather(*(boards(api) for _ in range(5)))
+    assert all(found == together[0] for found in together)
+    await boards(api, rows=1)
+    assert ranked == [1]
+    await evaluate(api, "weak", answers(right=lambda i: i < 5), made["name"])
+    assert [names(board) for board in await boards(api)] == [[("good", 1), ("weak", 2)]]
+    assert ranked == [1, 2]
+
+
+async def test_a_row_whose_items_were_trained_on_is_held_back_until_it_is_waived(
+    api: httpx.AsyncClient, database: Database
+) -> None:
+    made = await store(api)
+    await evaluate(api, "honest", answers(right=lambda i: i < 20), made["name"])
+    leaked = await evaluate(api, "leaked", answers(), made["name"])
+    clean = {key: leaked[key] for key in ("n_items", "n_scored", "n_missing", "n_unscored", "n_correct", "score", "ci")}
+    async with database.write() as session:
+        seen = {"method": "exact", "n": 20, "share": 0.5, "clean": clean}
+        await session.execute(update(Evaluation).where(Evaluation.name == "leaked").values(contamination=seen))
+    (board,) = await boards(api)
+    assert [(row["name"], row["rank"], row["held_back"]) for row in board["rows"]] == [
+        ("honest", 1, False), ("leaked", None, True),
+    ]  # fmt: skip
+    assert [row["p_value"] for row in board["rows"]] == [None, None]
+    assert (await api.post(f"/api/evaluations/{leaked['id']}/waive", json={"reason": "reworded"})).status_code == 200
+    (board,) = await boards(api)
+    assert names(board) == [("leaked", 1), ("honest", 2)]
+    assert (await api.post(f"/api/evaluations/{leaked['id']}/waive", json={"reason": "agreed"})).status_code == 200
+    assert (await boards(api))[0]["rows"][0]["waiver"] == "agreed"
+
+
+async def test_a_migration_gathers_the_scores_of_evaluations_that_are_there(
+    api: httpx.AsyncClient, settings: Settings
+) -> None:
+    made = await store(api, [*questions(40), {"id": "empty", "prompt": "?", "expected_answer": ""}])
+    url = settings.sqlalchemy_url.replace("+aiosqlite", "")
+    for version, samples in (("0005", 1), ("0006", 3)):  # which kept one sample an item
+        rows = [row | {"sample": s} for s in range(samples) for row in answers(right=lambda i, s=s: i % 3 >= s)]  # type: ignore[misc]
+        evaluation = await evaluate(api, f"before {version}", rows, made["name"])
+        before = await boards(api)
+        await asyncio.to_thread(migrations.downgrade, url, version)
+        await asyncio.to_thread(migrations.upgrade, url)
+        api._transport.app.state.standings = Keeper()  # type: ignore[attr-defined]  # which keeps what it has found
+        assert await boards(api) == before
+        assert (await api.post(f"/api/evaluations/{evaluation['id']}/verify")).json()["ok"] is True
+
+
+async def test_means_of_samples_are_ranked_too(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+
+    def samples(rights: int) -> list[dict[str, Any]]:
+        rows = [answers(right=lambda i, s=s: i % 4 != s or i < rights) for s in range(2)]  # type: ignore[misc]
+        return [row | {"sample": sample} for sample, part in enumerate(rows) for row in part]
+
+    for name, rights in (("better", 40), ("worse", 0)):
+        await evaluate(api, name, samples(rights), made["name"])
+    (board,) = await boards(api)
+    assert names(board) == [("better", 1), ("worse", 2)]
+    ids = [row["id"] for row in board["rows"]]
+    found = (await api.get("/api/evaluations/compare", params={"base": ids[1], "other": ids[0]})).json()
+    assert (found["fixed"], found["broken"], found["unchanged"], found["verdict"]) == (20, 0, 20, "better")
+    assert found["test"] == "exact McNemar, two-sided"  # every difference is one half
+    assert (found["items"][0]["base"]["score"], found["items"][0]["other"]["score"]) == (0.5, 1)
 
 
 def test_the_seed_is_no_part_of_a_decodings_digest() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from tests import make
 from tests.evaluation.make import evaluate, questions, store
-from tunix_rt.evaluation import scorecard
+from tunix_rt.evaluation import statistics
 from tunix_rt.evaluation.models import EvaluationItem
 
 
@@ -114,4 +114,4 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_one() -> None:
         for right in range(n + 1):
             for k in range(1, n + 1):
                 draws = list(combinations([True] * right + [False] * (n - right), k))
-                assert scorecard.pass_at(n, right, k) == pytest.approx(sum(map(any, draws)) / len(draws), abs=1e-12)
+                assert statistics.pass_at(n, right, k) == pytest.approx(sum(map(any, draws)) / len(draws), abs=1e-12)

@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from itertools import product
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tunix_rt.evaluation import statistics
+from tunix_rt.evaluation.statistics import paired
 
 COUNTS = st.integers(0, 3_000)
 
@@ -43,6 +47,7 @@ def test_the_wilson_interval_holds_the_share_and_stays_between_0_and_1(n: int, s
 def test_without_items_there_is_no_interval_and_no_nan() -> None:
     assert statistics.wilson(0, 0) is None
     assert statistics.bootstrap(np.array([])) is None
+    assert statistics.clustered(0, 0, 0, 0) is None
     assert statistics.adjusted(0, 0, 0) is None
     assert statistics.detectable(0, 0) is None
     found = statistics.compare(outcomes(""), outcomes(""))
@@ -141,20 +146,6 @@ def test_the_bootstrap_takes_any_scores_and_many_items() -> None:
     assert statistics.bootstrap(changes(1_000, 98_000, 1_000)) == pytest.approx((-0.00088, 0.00088), abs=5e-5)
 
 
-def test_intervals_cover_and_false_alarms_are_rare() -> None:
-    generator = np.random.default_rng(11)
-    covered = alarms = 0
-    truth, trials = 0.08, 400
-    for trial in range(trials):
-        data = generator.choice([-1.0, 0.0, 1.0], size=200, p=[0.10, 0.72, 0.18])
-        low, high = statistics.bootstrap(data, seed=trial, resamples=1_000) or (0.0, 0.0)
-        covered += low <= truth <= high
-        fixed = int(generator.binomial(50, 0.5))
-        alarms += statistics.mcnemar(fixed, 50 - fixed) < 0.05
-    assert 0.92 <= covered / trials <= 0.98
-    assert alarms / trials <= 0.055
-
-
 # --- comparing --------------------------------------------------------------------------------------------------
 
 
@@ -176,9 +167,9 @@ def test_unscored_items_are_left_out_of_the_pairs() -> None:
     assert (found.n, found.fixed, found.broken, found.a, found.b) == (2, 1, 1, 0.5, 0.5)
 
 
-def test_scores_other_than_right_and_wrong_are_refused() -> None:
-    with pytest.raises(ValueError, match="0 or 1"):
-        statistics.compare(np.array([0.5]), np.array([1.0]))
+def test_scores_beyond_0_and_1_are_refused() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        statistics.compare(np.array([0.5]), np.array([1.5]))
 
 
 @pytest.mark.parametrize(
@@ -223,51 +214,159 @@ def test_more_items_detect_smaller_differences(n: int, share: float) -> None:
         assert large <= small + 1e-9
 
 
-# --- many at once -----------------------------------------------------------------------------------------------
+# --- several samples an item ------------------------------------------------------------------------------------
 
 
-def test_holm_by_hand() -> None:
-    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert statistics.holm([0.5, 0.9]) == [1.0, 1.0]
-    assert statistics.holm([]) == []
+def flips(differences: Sequence[float]) -> float:
+    """P(|sum| at least as large) over all 2^N signs."""
+    signs = np.array(list(product((1, -1), repeat=len(differences))))
+    return float(np.mean(np.abs(signs @ differences) >= abs(sum(differences)) - 1e-9))
 
 
-@given(st.lists(st.floats(0, 1), max_size=20))
-def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]) -> None:
-    found = statistics.holm(p_values)
-    assert all(p <= q <= 1 for p, q in zip(p_values, found, strict=True))
-    assert sorted(range(len(found)), key=lambda i: (p_values[i], i)) == sorted(
-        range(len(found)), key=lambda i: (found[i], p_values[i], i)
-    )
+@given(st.integers(1, 9), st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=10))
+def test_the_permutation_test_is_that_of_all_flips(samples: int, counts: list[tuple[int, int]]) -> None:
+    a, b = (np.array([min(pair[side], samples) / samples for pair in counts]) for side in (0, 1))
+    p, test = statistics.sign_flip(b - a)
+    assert p == pytest.approx(flips(list(b - a)), abs=1e-12)
+    assert "exact" in test
 
 
-def test_rows_that_cannot_be_told_apart_share_a_rank() -> None:
-    table = np.array([outcomes("1" * 90 + "0" * 10), outcomes("1" * 88 + "0" * 12), outcomes("1" * 20 + "0" * 80)])
-    assert statistics.rank(table).ranks == [1, 1, 3]
-    assert statistics.rank(table[::-1].copy()).ranks == [3, 1, 1]
+def test_the_permutation_test_is_scipys() -> None:
+    a, b = (np.random.default_rng(seed).integers(0, 5, 14) / 4 for seed in (1, 2))
+    expected = stats.permutation_test(
+        (b - a,), lambda d, axis: d.sum(axis=axis), permutation_type="samples", n_resamples=np.inf, vectorized=True
+    ).pvalue
+    assert statistics.sign_flip(b - a)[0] == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_tie_need_not_be_transitive() -> None:
-    rows = [outcomes("1" * k + "0" * (200 - k)) for k in (110, 106, 102)]  # 4 changes between neighbours, 8 in all
-    assert statistics.rank(np.array(rows)).ranks == [1, 1, 2]
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
+def test_of_many_items_the_permutation_test_leaves_out_what_cannot_matter(broken: int, low: int, fixed: int) -> None:
+    differences = np.repeat([-2.0, -1.0, 1.0, 2.0], [broken, low, 25, fixed]) / 2
+    whole, _ = statistics.sign_flip(differences)
+    with mock.patch.object(paired, "_WHOLE", 0):
+        trimmed, _ = statistics.sign_flip(differences)
+    assert whole == pytest.approx(trimmed, abs=1e-12)
 
 
-def test_one_row_has_rank_1() -> None:
-    assert statistics.rank(np.array([outcomes("?" * 5)])).ranks == [1]
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
+def test_for_right_and_wrong_the_permutation_test_is_mcnemars(broken: int, same: int, fixed: int) -> None:
+    p, test = statistics.sign_flip(changes(broken, same, fixed))
+    assert (p, test) == (statistics.mcnemar(fixed, broken), "exact McNemar, two-sided")
+    halves = statistics.sign_flip(np.concatenate([changes(broken, same, fixed) / 2, [1.0, -1.0]]))
+    assert halves[1] == "exact McNemar, two-sided" if broken + fixed == 0 else "exact sign-flip permutation, two-sided"
 
 
-@given(st.lists(st.text("01?", min_size=12, max_size=12), min_size=1, max_size=7))
-def test_a_row_ranks_above_every_row_that_it_beats(rows: list[str]) -> None:
-    table = np.array([outcomes(row * 4) for row in rows])
-    found = statistics.rank(table)
-    assert min(found.ranks) == 1
-    for i in range(len(rows)):
-        for j in range(len(rows)):
-            gain = np.nansum(table[i] - table[j])
-            if (
-                "?" not in rows[i] + rows[j]
-                and found.p_values[i, j] < 0.05
-                and gain > 0
-                and not any("?" in row for row in rows)
-            ):
-                assert found.ranks[i] < found.ranks[j]
+def test_scores_of_any_size_are_tested_by_seeded_draws() -> None:
+    data = np.random.default_rng(3).normal(0.15, 1, 200)
+    p, test = statistics.sign_flip(data, seed=1)
+    assert "draws" in test
+    assert p == pytest.approx(stats.ttest_1samp(data, 0).pvalue, abs=0.02)
+    assert p == statistics.sign_flip(-data[::-1], seed=1)[0]
+    assert statistics.sign_flip(np.full(400, math.pi), seed=1)[0] == 1 / 10_001
+
+
+def test_means_of_samples_are_compared_and_an_item_is_fixed_where_its_mean_rose() -> None:
+    a, b = np.array([0.25, 0.5, 1.0, math.nan, 1 / 3]), np.array([0.5, 0.5, 0.75, 1.0, 1 / 3 + 1e-16])
+    found = statistics.compare(a, b)
+    assert (found.n, found.fixed, found.broken, found.difference, found.p_value) == (4, 1, 1, 0, 1)
+    assert found.squares == pytest.approx(2 * 0.25**2)
+
+
+def test_one_sample_an_item_has_wilsons_interval() -> None:
+    assert statistics.clustered(82, 82, 300, 300) == statistics.wilson(82, 300)
+    assert statistics.clustered(0, 0, 30, 240) == statistics.wilson(0, 240)
+
+
+def test_the_clustered_interval_is_wilsons_with_the_effective_sample_size() -> None:
+    scores = np.random.default_rng(0).binomial(4, np.random.default_rng(1).beta(1, 1, 100)) / 4
+    mean = scores.mean()
+    worth = mean * (1 - mean) / (scores.var() / len(scores))
+    assert 100 < worth < 400
+    found = statistics.clustered(scores.sum(), (scores**2).sum(), 100, 400)
+    assert found == pytest.approx(statistics.wilson(mean * worth, worth), abs=1e-12)
+
+
+def test_the_clustered_interval_lies_between_those_of_the_items_and_of_all_draws() -> None:
+    whole, halves = np.repeat([0.0, 1.0], 20), np.full(40, 0.5)
+    assert statistics.clustered(20, (whole**2).sum(), 40, 160) == pytest.approx(statistics.wilson(20, 40))
+    assert statistics.clustered(20, (halves**2).sum(), 40, 160) == pytest.approx(statistics.wilson(80, 160))
+
+
+def test_bonett_and_prices_interval_by_hand() -> None:
+    p, q = 13 / 52, 5 / 52  # 12 fixed and 4 broken of 50
+    half = stats.norm.ppf(0.975) * math.sqrt((p + q - (p - q) ** 2) / 52)
+    assert statistics.adjusted(12 - 4, 12 + 4, 50) == pytest.approx((p - q - half, p - q + half), abs=1e-12)
+
+
+# --- how often it is right where the truth is known ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "changing"), [(40, 0.3), (300, 0.2)])
+def test_of_10_000_equal_pairs_at_most_5_percent_are_told_apart(n: int, changing: float) -> None:
+    draws = np.random.default_rng(n).multinomial(n, [changing / 2, 1 - changing, changing / 2], size=10_000)
+
+    @cache
+    def told(broken: int, fixed: int) -> bool:
+        a, b = np.zeros(n), np.zeros(n)
+        a[:broken], b[broken : broken + fixed] = 1, 1
+        return statistics.compare(a, b, resamples=1_000).verdict in ("better", "worse")
+
+    assert np.mean([told(int(broken), int(fixed)) for broken, _, fixed in draws]) <= 0.055
+
+
+def test_of_10_000_equal_pairs_of_means_at_most_5_percent_have_p_below_5_percent() -> None:
+    generator = np.random.default_rng(8)
+    n, samples = 30, 2
+    kinds = generator.multinomial(n, [0.1, 0.15, 0.5, 0.15, 0.1], size=10_000)
+
+    @cache
+    def p_value(*counts: int) -> float:
+        return statistics.sign_flip(np.repeat(np.arange(-samples, samples + 1) / samples, counts))[0]
+
+    assert np.mean([p_value(*map(int, counts)) < 0.05 for counts in kinds]) <= 0.055
+
+
+@pytest.mark.parametrize(("n", "share"), [(100, 0.3), (300, 0.8), (1_319, 0.6)])
+def test_wilsons_interval_covers_93_to_97_percent(n: int, share: float) -> None:
+    intervals = [statistics.wilson(k, n) or (0.0, 0.0) for k in range(n + 1)]
+    covers = np.array([low <= share <= high for low, high in intervals])
+    assert 0.93 <= covers[np.random.default_rng(n).binomial(n, share, 10_000)].mean() <= 0.97
+
+
+@pytest.mark.parametrize(("n", "samples"), [(50, 4), (300, 8)])
+def test_the_clustered_interval_covers_93_to_97_percent(n: int, samples: int) -> None:
+    generator = np.random.default_rng(n)
+    chances = generator.beta(1.2, 0.8, (10_000, n))
+    scores = generator.binomial(samples, chances) / samples
+    found = zip(scores.sum(axis=1), (scores**2).sum(axis=1), strict=True)
+    intervals = np.array([statistics.clustered(total, squares, n, n * samples) for total, squares in found])
+    covered = ((intervals[:, 0] <= 0.6) & (intervals[:, 1] >= 0.6)).mean()
+    plain = np.array([statistics.wilson(total * samples, n * samples) for total in scores.sum(axis=1)])
+    assert 0.93 <= covered <= 0.97
+    assert ((plain[:, 0] <= 0.6) & (plain[:, 1] >= 0.6)).mean() < 0.9  # as if all draws were independent
+
+
+@pytest.mark.parametrize(
+    ("n", "rates", "kinds"),
+    [
+        (50, (0.10, 0.72, 0.18), ("adjusted",)),
+        (100, (0.10, 0.72, 0.18), ("adjusted", "bootstrap")),
+        (300, (0.10, 0.72, 0.18), ("adjusted", "bootstrap")),
+        (300, (0.03, 0.92, 0.05), ("adjusted", "bootstrap")),
+    ],
+)
+def test_intervals_of_differences_cover_93_to_97_percent(
+    n: int, rates: tuple[float, float, float], kinds: tuple[str, ...]
+) -> None:
+    draws = np.random.default_rng(n).multinomial(n, rates, size=10_000)
+    truth = rates[2] - rates[0]
+
+    @cache
+    def interval(kind: str, broken: int, fixed: int) -> tuple[float, float]:
+        if kind == "adjusted":
+            return statistics.adjusted(fixed - broken, fixed + broken, n) or (0.0, 0.0)
+        return statistics.bootstrap(changes(broken, n - broken - fixed, fixed), resamples=1_000) or (0.0, 0.0)
+
+    for kind in kinds:
+        found = [interval(kind, int(broken), int(fixed)) for broken, _, fixed in draws]
+        assert 0.93 <= np.mean([low <= truth <= high for low, high in found]) <= 0.97, kind

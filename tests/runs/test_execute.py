@@ -323,6 +323,7 @@ async def test_a_process_has_no_database_and_no_stdin(
     api: httpx.AsyncClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNIX_RT_DATABASE_URL", "postgresql://me:hunter2@h/d")
+    monkeypatch.setenv("TUNIX_RT_JUDGE_KEY", "hunter2")
     run = await make.run(api)
     await done(hand, "print(sys.stdin.read() == '', 'hunter2' in str(dict(os.environ)), flush=True); end()")
     assert (await shown(api, run))["stdout"] == "True False\n"

@@ -1,16 +1,28 @@
 """What every engine is asked for; `test_contract.py` collects it for each of them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.numpy import load_file
 
 from tests.training.make_engine import ROWS, VOCABULARY, WIDTH, CountingRows, Events, config, job, stop_after
 from tunix_rt.base.errors import BadInput, Conflict
-from tunix_rt.training.engines import ENGINES, Batch, Outcome, Sampling, load
+from tunix_rt.training.engines import (
+    ENGINES,
+    Batch,
+    Outcome,
+    Sampling,
+    checkpoints,
+    load,
+    tensor_files,
+    transformers_parity,
+)
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
 EACH = pytest.mark.parametrize("engine", ENGINES)
@@ -67,9 +79,37 @@ def test_a_training_that_was_stopped_goes_on_bit_for_bit(engine: str, tmp_path: 
 @EACH
 def test_a_checkpoint_of_another_config_is_refused(engine: str, tmp_path: Path) -> None:
     train(engine, tmp_path, config=config(steps=4))
-    newest = sorted((tmp_path / "checkpoints").glob("step-*"))[-1]
-    with pytest.raises(Conflict):
+    [newest] = checkpoints.listed(tmp_path)
+    with pytest.raises(Conflict) as caught:
         train(engine, tmp_path, config=config(steps=4, seed=1), resume_from=newest)
+    assert [(fault.pointer, "0" in fault.detail and "1" in fault.detail) for fault in caught.value.faults] == [
+        ("seed", True)
+    ]
+
+
+@EACH
+def test_bfloat16_is_computed_and_written_but_float32_is_trained(engine: str, tmp_path: Path) -> None:
+    _, events = train(engine, tmp_path, config=config(steps=30, precision="bfloat16", eval_every_steps=30))
+    assert events.losses()[30] < events.losses()[1] - 1
+    written = tensor_files.read(tmp_path / "model" / "model.safetensors")
+    assert {array.dtype for array in written.values()} == {np.dtype(ml_dtypes.bfloat16)}
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
+    state = checkpoints.load(checkpoints.listed(tmp_path)[-1])
+    assert np.dtype(ml_dtypes.bfloat16) not in {array.dtype for array in state.values()}
+
+
+@EACH
+def test_what_saves_memory_changes_no_step(engine: str, tmp_path: Path) -> None:
+    dear: dict[str, Any] = {"steps": 3, "model": {"layers": 2}, "clip_norm": None}
+    cheap = {"activation_checkpointing": True, "loss_chunk": 5}
+    one, two = (
+        train(engine, tmp_path / str(number), config=config(**dear, **savings))[1].of("step")
+        for number, savings in enumerate(({}, cheap))
+    )
+    for name in ("loss", "grad_norm"):
+        assert [step[name] for step in two] == pytest.approx([step[name] for step in one], rel=1e-5)
+    plain, saved = (load_file(tmp_path / number / "model" / "model.safetensors") for number in "01")
+    assert all(np.allclose(saved[name], array, atol=1e-5) for name, array in plain.items())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -83,7 +123,10 @@ def test_engines_agree_on_losses_and_answers_and_transformers_with_both(family: 
         model.generate(torch.tensor([p]), max_new_tokens=6, do_sample=False, eos_token_id=None)[0, len(p) :].tolist()
         for p in PROMPTS
     ]
+    theirs = np.concatenate(transformers_parity.transformers_logits(folder, PROMPTS))
     for engine in ENGINES:
+        ours = np.concatenate(transformers_parity.engine_logits(engine, folder, PROMPTS))
+        assert np.abs(ours - theirs).max() < 1e-4
         answers = load(engine).generate(folder, PROMPTS, sampling, lambda _: None)
         assert [answer.tokens for answer in answers] == greedy
         assert {answer.finish_reason for answer in answers} == {"length"}
@@ -114,9 +157,13 @@ def test_an_adapter_alone_is_trained_and_loads_in_peft(engine: str, tmp_path: Pa
 
     train(engine, tmp_path / "base", config=config(steps=0))
     base = tmp_path / "base" / "model"
+    before = (base / "model.safetensors").read_bytes()
     chosen = config(method="lora", lora={"rank": 2}, model_id=str(base))
     _, events = train(engine, tmp_path / "run", config=chosen, base=base)
     assert events.losses()[10] < events.losses()[1]
+    state = checkpoints.load(checkpoints.listed(tmp_path / "run")[-1])
+    assert all("lora_" in name for name, array in state.items() if array.ndim > 0), list(state)
+    assert (base / "model.safetensors").read_bytes() == before
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     adapted = peft.PeftModel.from_pretrained(model, tmp_path / "run" / "model")
     prompt = torch.tensor([PROMPTS[1]])

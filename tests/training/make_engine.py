@@ -1,6 +1,6 @@
 """Builders of what an engine trains; as a script, a training that can be killed.
 
-    python -m tests.training.make_engine FOLDER
+    python -m tests.training.make_engine FOLDER [ENGINE]
 
 trains in FOLDER from its newest checkpoint and prints each event as a line of JSON.
 """
@@ -122,13 +122,13 @@ def stop_after(steps: int) -> Callable[[], bool]:
     return lambda: next(asked, None) is None
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, engine: str = "tunix") -> None:
     def emit(event: str, **fields: Any) -> None:
         print(json.dumps({"event": event, **fields}), flush=True)
 
     newest = sorted((folder / "checkpoints").glob("step-*"))
-    load("tunix").train(job(folder, emit=emit, resume_from=newest[-1] if newest else None))
+    load(engine).train(job(folder, emit=emit, resume_from=newest[-1] if newest else None))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -34,6 +34,7 @@ def test_a_run_that_can_be_trained_is_told_in_facts(tmp_path: Path) -> None:
     assert (found["engine"]["name"], bool(found["engine"]["version"])) == ("tunix", True)
     assert (found["device"]["asked"], found["device"]["found"]) == ("cpu", ["cpu:0 cpu"])
     assert (found["plan"]["steps"], found["plan"]["rows"]) == (24, 40)
+    assert found["plan"]["seconds"] > 0
     assert found["disk"]["needed_bytes"] == found["plan"]["disk_bytes"] < found["disk"]["free_bytes"]
     assert "24 steps" in (story.line("check", found) or "")
 

@@ -75,19 +75,6 @@ def test_another_process_that_compiles_anew_trains_bit_for_bit_the_same(
     ).read_bytes()
 
 
-def test_two_devices_train_as_one_does(tmp_path: Path, undisturbed: tuple[Path, Events]) -> None:
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
-    with _run("-m", "tests.training.make_engine", str(tmp_path), XLA_FLAGS=flags) as child:
-        events = list(_events(child))
-    assert child.returncode == 0
-    assert _losses(events) == pytest.approx(undisturbed[1].losses(), abs=1e-5)
-    machine = checkpoints.check(checkpoints.listed(tmp_path)[-1], {"seed": 0, "data": {"train": "sha256:1"}}).machine
-    assert machine["devices"] == 2
-    # A checkpoint is of no mesh: one device goes on where two have stopped.
-    resumed = train(tmp_path, resume_from=checkpoints.listed(tmp_path)[0])[1]
-    assert resumed.losses() == pytest.approx({step: undisturbed[1].losses()[step] for step in (9, 10)}, abs=1e-5)
-
-
 def test_what_the_user_has_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_DIR, "/elsewhere")
     before = jax.config.jax_compilation_cache_dir

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -10,8 +11,9 @@ from flax import nnx
 
 from tests.training.make_engine import ROWS, VOCABULARY, WIDTH, CountingRows, config
 from tunix_rt.training.batches import RowBatches
-from tunix_rt.training.engines import architecture, jax_folder, jax_loss, jax_step, model_folder
-from tunix_rt.training.engines.jax_model import Decoder
+from tunix_rt.training.engines import architecture, jax_folder, jax_loss, jax_memory, jax_step, model_folder
+from tunix_rt.training.engines.jax_model import Decoder, decoder
+from tunix_rt.training.engines.memory import Shape
 from tunix_rt.training.engines.schedule import learning_rate
 from tunix_rt.training.render import Row
 
@@ -47,16 +49,46 @@ def test_a_rows_first_token_is_never_a_target(model: Decoder) -> None:
     assert float(loss(inputs)) == float(loss({**inputs, "supervised": supervised}))
 
 
-def test_logits_in_pieces_give_the_same_loss_and_gradient(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+SAVINGS = {"loss_chunk": 7, "activation_checkpointing": True}
+
+
+@pytest.mark.parametrize(("family", "savings"), [("llama", {}), ("llama", SAVINGS), ("gemma2", SAVINGS)])
+def test_the_gradient_is_that_of_the_surprise_written_out(family: str, savings: dict[str, Any]) -> None:
+    definition, state = _parts(
+        {"model": {"family": family, "tie_embeddings": family == "gemma2", "layers": 2}}, savings
+    )
     inputs = jax_step.inputs(CountingRows().training(1, 0))
 
-    def of() -> Any:
-        return jax.jit(jax.value_and_grad(lambda scale: jax_loss.loss(_scaled(model, scale), **inputs)[0]))(1.1)
+    def plain(state: Any) -> Any:
+        made = jax.nn.log_softmax(nnx.merge(definition, state)(inputs["tokens"]))[:, :-1]
+        surprise = -jnp.take_along_axis(made, inputs["tokens"][:, 1:, None], axis=-1)[..., 0]
+        return jnp.sum(surprise * inputs["supervised"][:, 1:]) / inputs["weight"]
 
-    whole = of()
-    monkeypatch.setattr(jax_loss, "LOGITS_BYTES", ROWS * WIDTH * VOCABULARY * 4 // 5)
-    assert jax_loss._divisor(WIDTH, 5) == 6
-    np.testing.assert_allclose(of(), whole, rtol=1e-5)
+    written_out, ours = (
+        jax.jit(jax.value_and_grad(way))(state)
+        for way in (plain, lambda state: jax_loss.loss(nnx.merge(definition, state), **inputs)[0])
+    )
+    for one, two in zip(jax.tree.leaves(ours), jax.tree.leaves(written_out), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6 * float(np.abs(two).max()))
+
+
+def _parts(changes: dict[str, Any], savings: dict[str, Any]) -> tuple[Any, Any]:
+    chosen = config(**changes, **savings)
+    made = decoder(chosen, architecture.from_scratch(chosen.model, VOCABULARY, WIDTH))
+    return nnx.split(jax_folder.fill(made, model_folder.start(made.dimensions, 0)))  # type: ignore[no-any-return]  # flax is untyped
+
+
+def test_what_saves_memory_does() -> None:
+    shape = {"model": {"layers": 2}, "batch_size": 8}
+    d = architecture.from_scratch(config(**shape).model, 4096, 95)
+
+    def held(**savings: Any) -> int:
+        step = jax_memory.lowered(config(**shape, **savings), d, Shape(8, 95))
+        return int(step.compile().memory_analysis().temp_size_in_bytes)
+
+    logits = (128 - 16) * 4096 * 4
+    weights = 8 * 4 * 95 * 95 * 4  # bytes of one layer's attention: 8 rows, 4 heads
+    assert held(loss_chunk=128) - held(loss_chunk=16, activation_checkpointing=True) > 0.9 * (logits + weights)
 
 
 def test_rows_in_pieces_give_the_same_loss_and_gradient(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,18 +105,6 @@ def test_rows_in_pieces_give_the_same_loss_and_gradient(model: Decoder, monkeypa
     pieces = of()
     for one, two in zip(jax.tree.leaves(whole), jax.tree.leaves(pieces), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6)
-
-
-def _scaled(model: Decoder, scale: Any) -> Any:
-    class Scaled:
-        dimensions = model.dimensions
-
-        def hidden(self, tokens: Any) -> Any:
-            return model.hidden(tokens) * scale
-
-        logits = staticmethod(model.logits)
-
-    return Scaled()
 
 
 @pytest.mark.parametrize(
@@ -134,10 +154,11 @@ def test_three_steps_are_adamw_by_hand() -> None:
             np.testing.assert_allclose(weights[name], hand[name], rtol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"family": "gemma3_text"}])
-def test_packed_rows_have_the_loss_and_gradient_of_the_rows_alone(changes: dict[str, Any]) -> None:
-    made = Decoder(architecture.from_scratch(config(model=changes).model, VOCABULARY, WIDTH))
-    definition, state = nnx.split(jax_folder.fill(made, model_folder.start(made.dimensions, 0)))
+@pytest.mark.parametrize(("changes", "savings"), [({}, SAVINGS), ({"family": "gemma3_text"}, {})])
+def test_packed_rows_have_the_loss_and_gradient_of_the_rows_alone(
+    changes: dict[str, Any], savings: dict[str, Any]
+) -> None:
+    definition, state = _parts({"model": changes}, savings)
     rows = [Row(str(n), [(n + 3 * t) % VOCABULARY for t in range(n)], 0 if n % 2 else 2, n) for n in (3, 7, 9, 11, 20)]
 
     def of(batching: str) -> Any:

@@ -1,5 +1,6 @@
 """The ledger's sums are identities, and its refusals name the rows."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.training.make import tokenizer_folder, trace
 from tunix_rt.base.errors import BadInput
-from tunix_rt.training.config import DataChoice
+from tunix_rt.training.batches import RowBatches
+from tunix_rt.training.config import DataChoice, TrainingConfig
 from tunix_rt.training.ledger import Ledger, rows
 from tunix_rt.training.tokenizer import Folder
 
@@ -24,6 +26,11 @@ CHOICES = st.builds(
     template=st.sampled_from(["reasoning", "answer"]),
     max_length=st.none() | st.integers(8, 120),
     overlong=st.sampled_from(["raise", "truncate", "drop"]),
+)
+
+BUCKETED, PACKED, BY_TOKENS = (
+    TrainingConfig.model_validate(each)
+    for each in ({"batch_size": 3}, {"batching": "packed", "batch_size": 2}, {"batch_tokens": 200})
 )
 
 
@@ -43,6 +50,11 @@ def test_every_row_and_every_token_is_accounted_for(traces: list[dict[str, Any]]
     assert lines["total"] == len(traces) == lines["trained"] + sum(lines["rejected"].values())
     assert tokens["total"] == sum(tokens[part] for part in ("supervised", "context", "truncated", "rejected"))
     assert lines["trained"] * found["width"] == sum(tokens[part] for part in ("supervised", "context", "padding"))
+    for config in (None, BUCKETED, PACKED, BY_TOKENS):
+        other = replace(ledger, config=config).document()
+        computed = sum(each["width"] * each["rows"] * each["batches"] for each in other["batches"])
+        assert computed == sum(other["tokens"][part] for part in ("supervised", "context", "padding"))
+        assert other["tokens"]["padding"] >= 0
     assert tokens["padding"] >= 0
     # The same counts, made from the rows themselves.
     assert lines["trained"] == len(kept)
@@ -51,6 +63,17 @@ def test_every_row_and_every_token_is_accounted_for(traces: list[dict[str, Any]]
     assert all(len(row.tokens) <= found["width"] for row in kept)
     assert all(row.stop > row.start for row in kept)
     assert len(found["problems"]) == sum(lines["rejected"].values())
+
+
+@pytest.mark.parametrize("config", [BUCKETED, PACKED, BY_TOKENS])
+def test_the_padding_of_the_ledger_is_that_of_an_epoch_of_batches(config: TrainingConfig) -> None:
+    folder, traces = known(), [trace(str(n), steps=("1+2=3" * (1 + n % 9),)) for n in range(40)]
+    ledger = Ledger(config.data, folder.digest, config)
+    kept = list(rows(traces, folder, config.data, ledger))
+    batches = RowBatches(kept, [], config, padding=folder.padding)
+    epoch = [batches.training(step, 0) for step in range(1, batches.micro_batches + 1)]
+    padding = sum(batch.tokens.size - int(batch.lengths.sum()) for batch in epoch)
+    assert ledger.document()["tokens"]["padding"] == padding > 0
 
 
 def test_a_refusal_names_each_row_with_its_reason_and_the_mend() -> None:

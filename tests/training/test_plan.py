@@ -11,12 +11,13 @@ from flax import nnx
 
 from tests.training.make_engine import config, job
 from tunix_rt.base.errors import DoesNotFit
-from tunix_rt.training import mends
+from tunix_rt.training import mends, packing
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import architecture, jax_folder, jax_memory, jax_step, load, model_folder
+from tunix_rt.training.engines import architecture, jax_folder, jax_memory, jax_step, load, model_folder, work
 from tunix_rt.training.engines.jax_model import Decoder
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
-from tunix_rt.training.engines.memory_formula import formula
+from tunix_rt.training.engines.memory_formula import jax_formula
+from tunix_rt.training.plan import estimated_seconds
 
 SHAPE, VOCABULARY = Shape(4, 64), 512
 MODEL = {"layers": 2, "width": 64, "hidden": 128}
@@ -54,13 +55,50 @@ def test_the_step_that_is_compiled_for_the_plan_takes_as_much_as_that_of_tunix(t
         job(tmp_path, config=chosen), jax_folder.fill(Decoder(d), model_folder.start(d, 0))
     )
     inputs = jax_step.inputs(job(tmp_path, config=chosen).batches.training(1, 0))
-    step = nnx.jit(trainer.create_train_step_fn(), donate_argnames=("optimizer",))
+    step = nnx.jit(trainer.create_train_step_fn(), donate_argnames=("model", "optimizer"))
     with jax.default_matmul_precision("float32"):
         found = step.lower(trainer.model, trainer.optimizer, inputs).compile().compiled.memory_analysis()
         ours = jax_memory.lowered(chosen, d, Shape(4, 24)).compile().memory_analysis()
     for name in ("argument", "output", "alias", "temp"):
         theirs, mine = (getattr(x, f"{name}_size_in_bytes") for x in (found, ours))
         assert np.isclose(theirs, mine, rtol=0.01), name
+
+
+def test_an_adapter_is_planned_as_it_is_trained_and_takes_less_than_the_whole_in_pytorch() -> None:
+    whole, adapter = (
+        predict(config(engine="torch", model=MODEL, **more)) for more in ({}, {"method": "lora", "model_id": "base"})
+    )
+    assert adapter.method == "fake tensors"
+    assert adapter.optimizer < whole.optimizer / 2
+    assert adapter.peak < whole.peak
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_the_formula_of_pytorch_says_what_fake_tensors_do(family: str) -> None:
+    chosen = config(engine="torch", model={**MODEL, "family": family})
+    rough, exact = (predict(chosen, Shape(8, 128), exactly) for exactly in (False, True))
+    assert 0.9 < rough.peak / exact.peak < 1.2
+
+
+def test_a_product_has_two_operations_a_weight_and_token_and_three_times_as_many_with_its_gradients() -> None:
+    d = architecture.from_scratch(config(model=MODEL).model, VOCABULARY, 64)
+    layers, table = 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128), 64 * VOCABULARY
+    scores = 2 * 2 * 64 * 32  # two layers, two products, 32 keys on average
+    assert work.operations(config(model=MODEL), d, SHAPE) == 256 * 6 * (layers + table + scores)
+    assert work.operations(config(model=MODEL, activation_checkpointing=True), d, SHAPE) == 256 * (
+        6 * (layers + table + scores) + 2 * (layers + scores)
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_time_is_that_of_all_steps_by_the_measured_speed(engine: str) -> None:
+    chosen = config(engine=engine, model=MODEL, accumulation=2, eval_every_steps=100)
+    speed = load(engine).speed(chosen, SHAPE, VOCABULARY, None)
+    assert speed > 1e6
+    d = architecture.from_scratch(chosen.model, VOCABULARY, 64)
+    groups = [packing.buckets([64] * 8, chosen), packing.buckets([], chosen)]
+    seconds = estimated_seconds(chosen, groups, d, speed, 10)
+    assert np.isclose(seconds, 20 * work.operations(chosen, d, SHAPE) / (speed * work.EFFICIENCY))
 
 
 def test_activation_checkpointing_and_chunks_of_the_loss_save_memory_in_pytorch() -> None:
@@ -78,14 +116,14 @@ def test_what_does_not_fit_is_refused_with_its_terms_and_a_config_with_a_mend_pa
         return replace(predict(changed, Shape(changed.batch_size, SHAPE.width)), available=free)
 
     with pytest.raises(DoesNotFit, match=r"The training needs [\d.]+ MiB and [\d.]+ MiB are free: \w+ [\d.]+ MiB") as e:
-        mends.refuse(chosen, again(chosen), 256, False, again)
+        mends.refuse(chosen, again(chosen), 64, False, again)
     assert "set activation_checkpointing: true -> " in (e.value.hint or "")
     assert "set batch_size: 2, accumulation: 2 -> " in (e.value.hint or "")
-    helping = [mend for mend in mends.mends(chosen, 256, False, again) if mend.memory.fits]
+    helping = [mend for mend in mends.mends(chosen, again(chosen), 64, False, again) if mend.memory.fits]
     assert helping
     for mend in helping:
         assert str(mend) in (e.value.hint or "")
-        mends.refuse(mend.config, again(mend.config), 256, False, again)
+        mends.refuse(mend.config, again(mend.config), 64, False, again)
 
 
 def test_where_nothing_helps_the_refusal_says_so() -> None:
@@ -95,13 +133,13 @@ def test_where_nothing_helps_the_refusal_says_so() -> None:
         return replace(predict(changed, exactly=False), available=1000)
 
     with pytest.raises(DoesNotFit) as e:
-        mends.refuse(chosen, again(chosen), 256, False, again)
+        mends.refuse(chosen, again(chosen), 64, False, again)
     assert (e.value.hint or "").startswith("No change of the config that we know is enough; the most is saved by: set ")
 
 
 def test_a_loss_chunk_bounds_the_logits() -> None:
     d = architecture.from_scratch(config().model, 1000, 64)
-    plain, cut = (formula(config(loss_chunk=chunk), d, SHAPE, None) for chunk in (None, 32))
+    plain, cut = (jax_formula(config(loss_chunk=chunk), d, SHAPE, None) for chunk in (None, 32))
     assert (plain.logits, cut.logits) == (3 * 256 * 1000 * 4, 3 * 32 * 1000 * 4)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tests.training.make import run_folder
+from tests.training.make import run_folder, sums, tokenizer_folder
 from tunix_rt.base.errors import BadInput, Conflict, Failed, NotFound
 from tunix_rt.cli.main import root
 from tunix_rt.training import adapter, card, child, events, parity
@@ -232,3 +233,26 @@ def test_tokenizer_files_are_plain_enough_for_older_transformers(whole: RunFolde
     assert isinstance(found["chat_template"], str)
     assert all(isinstance(found[f"{name}_token"], str) for name in ("eos", "pad", "unk"))
     assert json.loads((whole.model / "config.json").read_text())["torch_dtype"] == "float32"
+
+
+def test_five_hundred_held_out_prompts_are_compared_where_there_are_as_many(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", sums(0, 40))
+    made = sums(40, 560)
+    (run.path / "data" / "eval.jsonl").write_bytes(b"".join(made))
+    tokenizer_folder(run.tokenizer, *map(json.loads, [*sums(0, 40), *made]))
+    found = parity.check_tokens(run.tokenizer, parity.of_run(run))
+    assert (found["prompts"], found["rows"], found["left_out"], found["differences"]) == (500, 500, 0, 0)
+
+
+def test_what_could_not_be_compared_says_why(whole: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "_LARGEST_AT_THE_END", 1)
+    large = parity.at_the_end(whole)
+    assert large["tokens"]["checked"]
+    assert "bytes of weights: tunix-rt models check" in large["logits"]["reason"]
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    without = parity.at_the_end(whole)
+    for part in ("tokens", "logits"):
+        assert without[part]["checked"] is False
+        assert "transformers" in without[part]["reason"]
+    parity.refuse(without, whole.model)
+    assert "Token ids were not checked: " in card.text(whole, without)

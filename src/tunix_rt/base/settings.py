@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=15.0, gt=0, description="a worker that is silent for so long has lost its job")
     cancel_grace_seconds: float = Field(default=30.0, ge=0, description="from SIGTERM to SIGKILL of a training")
     log_format: Literal["text", "json"] = Field(default="text", description="of the server's and the workers' logs")
+    judge_url: str = Field(default="", description="OpenAI-compatible endpoint of the judge `llm`: https://host/v1")
+    judge_model: str = Field(default="", description="model that the judge `llm` asks for there")
+    judge_key: SecretStr = Field(default=SecretStr(""), description="its key; never stored, never logged")
 
     @field_validator("home")
     @classmethod

@@ -11,6 +11,7 @@ import yaml
 from tunix_rt.base import jsontext, store
 from tunix_rt.base.errors import BadInput, WrongUsage
 from tunix_rt.cli import door, show
+from tunix_rt.cli.contamination import contamination
 from tunix_rt.cli.tokens import coloured, parts
 from tunix_rt.training.config import DataChoice
 from tunix_rt.training.ledger import MEND, Ledger
@@ -21,6 +22,9 @@ from tunix_rt.training.tokenizer import Folder
 @click.group()
 def datasets() -> None:
     """Immutable selections of traces, by digest, with their splits."""
+
+
+datasets.add_command(contamination)
 
 
 @datasets.command()

@@ -19,7 +19,14 @@ from tunix_rt.training import probe
 from tunix_rt.training.engines import abilities
 from tunix_rt.training.provenance import packages
 
-EXTRAS = {"tunix": "tunix", "torch": "torch", "ray": "ray", "postgres": "psycopg"}
+EXTRAS = {
+    "tunix": "tunix",
+    "torch": "torch",
+    "ray": "ray",
+    "math": "math_verify",
+    "reasoning-gym": "reasoning_gym",
+    "postgres": "psycopg",
+}
 
 
 @click.command()

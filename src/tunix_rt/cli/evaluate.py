@@ -305,6 +305,7 @@ def _short(text: str, limit: int = 40) -> str:
 @click.option("--from", "date_from", type=click.DateTime(), help="Only evaluations since then (UTC).")
 @click.option("--to", "date_to", type=click.DateTime(), help="Only evaluations until then (UTC).")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Boards at most.")
+@click.option("--rows", type=click.IntRange(1, 1_000), default=100, show_default=True, help="Rows of a board at most.")
 @show.json_option
 @click.pass_obj
 def leaderboard(
@@ -314,6 +315,7 @@ def leaderboard(
     date_from: datetime | None,
     date_to: datetime | None,
     limit: int,
+    rows: int,
     as_json: bool,
     **filters: str | None,
 ) -> None:
@@ -321,7 +323,7 @@ def leaderboard(
     if eval_set is not None and _is_file(eval_set):
         eval_set = files.digest(files.read_eval_set(Path(eval_set)))
     times = {"date_from": date_from, "date_to": date_to}
-    params = _given(eval_set=eval_set, **filters) | {
+    params = _given(eval_set=eval_set, rows=rows, **filters) | {
         key: value.isoformat() + "Z" for key, value in times.items() if value is not None
     }
 
@@ -349,17 +351,23 @@ def _show_board(board: dict[str, Any]) -> None:
         bold=True,
     )
     rows = [
-        (
-            row["rank"] if row["established"] else "not established",
-            row["name"],
-            *_cells(row),
-            _p(row["p_value"]),
-            row["id"],
-        )
-        for row in board["rows"]
+        (_rank(row), row["name"], *_cells(row), _clean(row), _p(row["p_value"]), row["id"]) for row in board["rows"]
     ]
-    show.table(("rank", "name", *CELLS, "p", "evaluation"), rows, right=("rank", *CELLS, "p"))
-    click.echo("p: against the first row, exact McNemar, Holm over the board. Equal ranks: no row shown to be better.")
-    older = sum(row["older"] for row in board["rows"])
-    if older:
-        click.echo(f"Earlier evaluations of the same names, which do not count: {older}")
+    show.table(("rank", "name", *CELLS, "clean", "p", "evaluation"), rows, right=("rank", *CELLS, "clean", "p"))
+    if board["next_row"] is not None:
+        click.echo(f"… of {board['n_rows']:,} rows (--rows shows more)")
+    click.echo("p: against the first row, paired, Holm over the board. Equal ranks: no row shown to be better.")
+    if board["n_older"]:
+        click.echo(f"Earlier evaluations of the same names, which do not count: {board['n_older']}")
+
+
+def _clean(row: dict[str, Any]) -> str:
+    """The score without the items that overlap with training traces; `-`: nobody knows the traces."""
+    overlap = row["contamination"]
+    return "-" if overlap is None else share(overlap["clean"]["score"])
+
+
+def _rank(row: dict[str, Any]) -> object:
+    if row["held_back"]:
+        return "held back"
+    return row["rank"] if row["established"] else "not established"

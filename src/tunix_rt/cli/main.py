@@ -30,8 +30,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("tunix_rt.cli.models:models", "Merge adapters; check that a result is served as trained."),
     "evaluate": ("tunix_rt.cli.evaluate:evaluate", "Score predictions against an eval set."),
     "evaluations": ("tunix_rt.cli.evaluations:evaluations", "Look at evaluations; judge again, verify, waive."),
+    "judge": ("tunix_rt.cli.judge:judge", "Judges, and what one is worth against human labels."),
     "compare": ("tunix_rt.cli.evaluate:compare", "Compare two models on the same items."),
     "leaderboard": ("tunix_rt.cli.evaluate:leaderboard", "Ranked evaluations, with their intervals."),
+    "baselines": ("tunix_rt.cli.gate:baselines", "What later evaluations are held against."),
+    "gate": ("tunix_rt.cli.gate:gate", "Is this model worse than its baseline? For CI."),
 }
 
 

@@ -155,6 +155,7 @@ def _plan(run: RunFolder, device: str, as_json: bool) -> None:
             ],
             *([f"memory: {name}", _bytes(size)] for name, size in plan.memory_bytes.items()),
             ["memory at the peak", f"{_bytes(plan.peak_bytes)} by {plan.memory_method}, {_free(plan.available_bytes)}"],
+            ["time", "unknown" if plan.seconds is None else f"about {plan.seconds:,.0f} s, an estimate"],
             ["disk", _bytes(plan.disk_bytes)],
         ],
     )

@@ -10,7 +10,8 @@ import numpy as np
 from tunix_rt.evaluation import judging, scorecard, statistics
 from tunix_rt.evaluation.schemas import Answer, Changed, ComparisonView, Side
 
-_LISTED = 1_000
+LISTED = 1_000
+"""Changed items that an answer holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def compare(
     """
     pairs = list(zip(base[1], other[1], strict=True))
     result = statistics.compare(_outcomes(base[1]), _outcomes(other[1]), margin, seed)
-    changed = [(a, b) for a, b in pairs if a.score is not None and b.score is not None and a.score != b.score]
+    found = changed(base, other)
     return ComparisonView(
         n=result.n,
         a=result.a,
@@ -71,7 +72,7 @@ def compare(
         ci=result.ci,
         adjusted_ci=result.adjusted_ci,
         p_value=result.p_value,
-        test="exact McNemar, two-sided",
+        test=result.test,
         interval=f"95 %, paired percentile bootstrap, {statistics.RESAMPLES:,} resamples, seed {seed}",
         margin=margin,
         fixed=result.fixed,
@@ -84,13 +85,22 @@ def compare(
         power=power_line(result),
         base=base[0],
         other=other[0],
-        items=[_changed(a, b) for a, b in changed[:_LISTED]],
-        items_left_out=max(0, len(changed) - _LISTED),
+        items=found[:LISTED],
+        items_left_out=max(0, len(found) - LISTED),
     )
 
 
 def _outcomes(rows: Sequence[Judged]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.array([math.nan if row.score is None else row.score for row in rows], dtype=np.float64)
+
+
+def changed(base: Compared, other: Compared) -> list[Changed]:
+    """The items whose score rose or fell, in order."""
+    return [
+        _changed(a, b)
+        for a, b in zip(base[1], other[1], strict=True)
+        if a.score is not None and b.score is not None and not math.isclose(a.score, b.score, abs_tol=1e-12)
+    ]
 
 
 def _changed(a: Judged, b: Judged) -> Changed:

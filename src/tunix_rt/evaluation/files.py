@@ -75,8 +75,11 @@ def _read(file: IO[bytes], kind: type[_Line], what: str, check: Callable[[_Line,
 def _meta_fault(meta: dict[str, Any]) -> str | None:
     try:
         size = len(jsontext.dumps(meta))
+        rfc8785.dumps(meta)
     except TypeError:  # orjson stops at a depth of 254, the databases' JSON with it
         return "meta is nested too deeply"
+    except rfc8785.CanonicalizationError as error:  # an integer that not every reader of JSON would read as it is
+        return f"meta: {error}"
     return f"meta is over {MAX_META_BYTES:,} bytes" if size > MAX_META_BYTES else None
 
 
@@ -117,7 +120,7 @@ class Predictions:
             found.setdefault(line.id, {}).setdefault(line.sample, []).append(index)
         return found
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """Answers an item: the highest `sample`, and one."""
         return 1 + max(line.sample for line in self.lines)
@@ -132,6 +135,15 @@ def predictions(file: IO[bytes]) -> Predictions:
     lines = _read(file, PredictionLine, "a prediction {id, output, ...}", lambda _line, _number: None)
     file.seek(0)
     return Predictions("sha256:" + hashlib.file_digest(file, "sha256").hexdigest(), lines)  # type: ignore[arg-type]  # any binary file will do
+
+
+def lines(file: IO[bytes], kind: type[_Line], what: str) -> list[_Line]:
+    """Read lines of another kind.
+
+    Raises:
+        BadInput: bad lines (all of them, as `line N`), or nothing at all.
+    """
+    return _read(file, kind, what, lambda _line, _number: None)
 
 
 @contextmanager
@@ -191,12 +203,11 @@ def read_eval_set(path: Path) -> list[EvalItemLine]:
 def digest(items: Iterable[EvalItemLine]) -> str:
     """The identity of an eval set: `sha256:` of the canonical JSON (RFC 8785) of the array of its items, in order.
 
-    Each item counts with its id, prompt, expected answer, section, category and difficulty, as far as it has them.
-    `meta` does not: nothing that is computed depends on it, as with a trace.
+    Each item counts with all that it has; `meta` too, since judges read it: options, patterns, tolerances.
     """
     sha = hashlib.sha256(b"[")
     for place, item in enumerate(items):
         sha.update(b"," if place else b"")
-        sha.update(rfc8785.dumps(item.model_dump(exclude={"meta"}, exclude_none=True)))
+        sha.update(rfc8785.dumps(item.model_dump(exclude=None if item.meta else {"meta"}, exclude_none=True)))
     sha.update(b"]")
     return "sha256:" + sha.hexdigest()

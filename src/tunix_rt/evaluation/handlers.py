@@ -85,7 +85,7 @@ class EvaluateHandler:
         """See `jobs.loop.Handler`."""
         asked = lease.job.payload
         decoding = Decoding(asked["max_new_tokens"], asked["temperature"], asked["seed"], asked["samples"])
-        judge = judges.named(asked["judge"])
+        judge = judges.named(asked["judge"], self._settings)
         async with self._database.read() as session:
             run = await runs.find(session, asked["run"])
             eval_set = await eval_sets.find(session, asked["eval_set"])

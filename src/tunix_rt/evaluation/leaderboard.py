@@ -1,20 +1,21 @@
-"""Boards: the evaluations that may be compared, ranked so that rows which cannot be told apart share a rank."""
+"""Boards: which evaluations may be compared with one another, and which boards there are."""
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-import numpy as np
 import rfc8785
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base.errors import Conflict
 from tunix_rt.evaluation import statistics
-from tunix_rt.evaluation.models import EvalSet, Evaluation, EvaluationItem
-from tunix_rt.evaluation.schemas import BoardRow, BoardView, Contamination, Decoding, EvaluationView
+from tunix_rt.evaluation.models import EvalSet, Evaluation
+from tunix_rt.evaluation.schemas import Contamination, Decoding, EvaluationView
 
 UNKNOWN = "unknown"
 HELD_BACK = 0.05
@@ -54,6 +55,11 @@ def same_board(base: tuple[str, Board], other: tuple[str, Board]) -> None:
         )
 
 
+def held_back(contamination: Mapping[str, Any] | None, waiver: str | None) -> bool:
+    """Whether an evaluation is kept off its board."""
+    return contamination is not None and contamination["share"] > HELD_BACK and waiver is None
+
+
 def view(evaluation: Evaluation, eval_set: EvalSet) -> EvaluationView:
     """An evaluation as lists show it."""
     low, high = evaluation.ci_low, evaluation.ci_high
@@ -86,7 +92,7 @@ def view(evaluation: Evaluation, eval_set: EvalSet) -> EvaluationView:
         samples=evaluation.samples,
         contamination=contamination,
         waiver=evaluation.waiver,
-        held_back=contamination is not None and contamination.share > HELD_BACK and evaluation.waiver is None,
+        held_back=held_back(found, evaluation.waiver),
     )
 
 
@@ -105,117 +111,81 @@ class Filters:
         """What an evaluation must fulfil to count."""
         found = [Evaluation.judge == self.judge] if self.judge is not None else []
         if self.eval_set is not None:
-            found.append(EvalSet.digest == self.eval_set)
+            found.append(Evaluation.eval_set_number.in_(select(EvalSet.number).where(EvalSet.digest == self.eval_set)))
         if self.date_from is not None:
             found.append(Evaluation.created_at >= self.date_from)
         if self.date_to is not None:
             found.append(Evaluation.created_at <= self.date_to)
         return found
 
-    def shows(self, row: Evaluation) -> bool:
-        """Whether a row is shown; its rank is that among all rows of its board."""
-        return self.model_id in (None, row.model_id) and self.dataset_key in (None, row.dataset_key)
+    def counted(self) -> tuple[object, ...]:
+        """What `conditions` depend on, on one board."""
+        return self.judge, self.date_from, self.date_to
+
+    def shown(self) -> list[ColumnElement[bool]]:
+        """What an evaluation must fulfil to be shown; its rank is that among all rows of its board."""
+        found = [Evaluation.model_id == self.model_id] if self.model_id is not None else []
+        if self.dataset_key is not None:
+            found.append(Evaluation.dataset_key == self.dataset_key)
+        return found
 
 
-async def boards(session: AsyncSession, filters: Filters) -> list[tuple[tuple[datetime, uuid.UUID], Board]]:
-    """The boards that have evaluations, each with its newest evaluation's (created_at, id), newest first."""
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that a board's ranking depends on: an evaluation never changes, but it can be waived, and others join it.
+
+    Attributes:
+        count: of its evaluations.
+        newest: the highest number among them.
+        waivers: numbers and reasons.
+    """
+
+    count: int
+    newest: int
+    waivers: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A board that has evaluations to show.
+
+    Attributes:
+        place: (created_at, id) of its newest evaluation.
+    """
+
+    place: tuple[datetime, uuid.UUID]
+    board: Board
+    state: State
+
+    def comes_after(self, place: tuple[datetime, uuid.UUID]) -> bool:
+        """Whether a list that shows the newest first has this board after that place."""
+        return (self.place[0], self.place[1].int) < (place[0], place[1].int)
+
+
+async def boards(session: AsyncSession, filters: Filters) -> list[Found]:
+    """The boards that have evaluations to show, that with the newest evaluation first."""
+    key = (Evaluation.eval_set_number, Evaluation.judge_digest, Evaluation.decoding_digest)
     newest = (
-        select(func.max(Evaluation.number).label("number"))
-        .join(EvalSet, EvalSet.number == Evaluation.eval_set_number)
+        select(func.max(Evaluation.number).label("number"), func.count().label("count"))
         .where(*filters.conditions())
-        .group_by(Evaluation.eval_set_number, Evaluation.judge_digest, Evaluation.decoding_digest)
-        .subquery()
+        .group_by(*key)
     )
-    rows = await session.execute(
-        select(
-            Evaluation.created_at, Evaluation.id, EvalSet.digest, Evaluation.judge_digest, Evaluation.decoding_digest
-        )
-        .join(newest, newest.c.number == Evaluation.number)
-        .join(EvalSet, EvalSet.number == Evaluation.eval_set_number)
-    )
-    found = [((row[0], row[1]), Board(row[2], row[3], row[4])) for row in rows]
-    return sorted(found, key=lambda pair: (pair[0][0], pair[0][1].int), reverse=True)
-
-
-async def board(session: AsyncSession, which: Board, filters: Filters) -> BoardView | None:
-    """One board, ranked; None when the filters leave no row to show."""
-    found = (
+    if filters.shown():
+        newest = newest.having(func.sum(case((and_(*filters.shown()), 1), else_=0)) > 0)
+    of_each = newest.subquery()
+    rows = (
         await session.execute(
-            select(Evaluation, EvalSet)
+            select(Evaluation.created_at, Evaluation.id, EvalSet.digest, of_each.c.count, of_each.c.number, *key)
+            .join(of_each, of_each.c.number == Evaluation.number)
             .join(EvalSet, EvalSet.number == Evaluation.eval_set_number)
-            .where(
-                EvalSet.digest == which.eval_set,
-                Evaluation.judge_digest == which.judge,
-                Evaluation.decoding_digest == which.decoding,
-                *filters.conditions(),
-            )
-            .order_by(Evaluation.created_at.desc(), Evaluation.number.desc())
         )
     ).all()
-    rows, older = _newest([(row[0], row[1]) for row in found])
-    if not any(filters.shows(evaluation) for evaluation, _ in rows):
-        return None
-    ranking = statistics.rank(await _outcomes(session, [evaluation for evaluation, _ in rows]))
-    order = sorted(
-        range(len(rows)), key=lambda place: (ranking.ranks[place], -(rows[place][0].score or 0.0), rows[place][0].name)
-    )
-    shown = [
-        BoardRow(
-            **view(*rows[place]).model_dump(),
-            rank=ranking.ranks[place],
-            p_value=None if place == order[0] else float(ranking.p_values[place, order[0]]),
-            older=older[_identity(rows[place][0])],
-        )
-        for place in order
-        if filters.shows(rows[place][0])
+    waived = select(Evaluation.number, Evaluation.waiver, *key).where(Evaluation.waiver.is_not(None))
+    waivers: dict[Any, list[tuple[int, str]]] = defaultdict(list)
+    for number, reason, *of in await session.execute(waived.order_by(Evaluation.number)):
+        waivers[tuple(of)].append((number, str(reason)))
+    found = [
+        Found((when, name), Board(digest, of[1], of[2]), State(count, number, tuple(waivers[tuple(of)])))
+        for when, name, digest, count, number, *of in rows
     ]
-    first, eval_set = rows[0]
-    return BoardView(
-        eval_set=eval_set.name,
-        eval_set_digest=which.eval_set,
-        judge=first.judge,
-        judge_version=first.judge_version,
-        judge_digest=which.judge,
-        decoding=Decoding.model_validate({**first.decoding, "seed": None}),
-        decoding_digest=which.decoding,
-        n_items=eval_set.n_items,
-        rows=shown,
-    )
-
-
-def _identity(evaluation: Evaluation) -> object:
-    """What an evaluation is of: a run, or else whatever bears this name."""
-    return evaluation.run_id or evaluation.name
-
-
-def _newest(
-    found: Sequence[tuple[Evaluation, EvalSet]],
-) -> tuple[list[tuple[Evaluation, EvalSet]], dict[object, int]]:
-    """The newest evaluation of each run or name, and how many older ones each has."""
-    rows: list[tuple[Evaluation, EvalSet]] = []
-    older: dict[object, int] = {}
-    for evaluation, eval_set in found:
-        key = _identity(evaluation)
-        if key in older:
-            older[key] += 1
-        else:
-            older[key] = 0
-            rows.append((evaluation, eval_set))
-    return rows, older
-
-
-async def _outcomes(
-    session: AsyncSession, rows: Sequence[Evaluation]
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Scores of rows on one board, float64 (rows, items); NaN where unscored."""
-    table = np.full((len(rows), rows[0].n_items), np.nan)
-    place = {row.number: index for index, row in enumerate(rows)}
-    scores = await session.stream(
-        select(EvaluationItem.evaluation_number, EvaluationItem.position, EvaluationItem.score).where(
-            EvaluationItem.evaluation_number.in_(list(place))
-        )
-    )
-    async for number, position, score in scores:
-        if score is not None:
-            table[place[number], position] = score
-    return table
+    return sorted(found, key=lambda one: (one.place[0], one.place[1].int), reverse=True)

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import Double, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tunix_rt.base.db import Base, Json, RowNumber, Utc, new_id, now
@@ -72,6 +72,9 @@ class PredictionLine(Base):
     latency_s: Mapped[float | None] = mapped_column(Double)
 
 
+_WAIVED = text("waiver IS NOT NULL")
+
+
 class Evaluation(Base):
     """One judgement of one set of predictions. The figures are kept for lists; the items are the truth."""
 
@@ -80,6 +83,7 @@ class Evaluation(Base):
         Index(None, "created_at", "id"),
         Index(None, "eval_set_number", "judge_digest", "decoding_digest"),
         Index(None, "name", "created_at"),
+        Index("ix_evaluations_waived", "number", sqlite_where=_WAIVED, postgresql_where=_WAIVED),
     )
 
     number: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)
@@ -107,6 +111,7 @@ class Evaluation(Base):
     score: Mapped[float | None] = mapped_column(Double)  # share, 0 to 1; null when nothing was scored
     ci_low: Mapped[float | None] = mapped_column(Double)
     ci_high: Mapped[float | None] = mapped_column(Double)
+    scores: Mapped[bytes] = mapped_column(deferred=True)  # of the items, as `packed` has it: what boards are made of
     # Of training traces behind the model: {method, n, clean: figures without those items}; null: not looked at.
     contamination: Mapped[dict[str, Any] | None] = mapped_column(Json)
     waiver: Mapped[str | None] = mapped_column(Text)  # why it is on the board in spite of that

@@ -106,6 +106,31 @@ class Contamination(BaseModel):
     clean: Figures
 
 
+class ContaminatedItem(BaseModel):
+    """An item that stands in a training trace; see `datasets.contamination.Overlap`."""
+
+    id: str
+    kind: str
+    share: float
+    trace: str
+
+
+class ContaminationView(BaseModel):
+    """What of an eval set stands in the training split of a data set, and by which rule that was decided."""
+
+    dataset_key: str
+    split: str
+    eval_set: str  # digest
+    method: str
+    thresholds: dict[str, float]
+    n_traces: int
+    n_items: int
+    n_contaminated: int
+    share: float | None
+    kinds: dict[str, int]
+    items: list[ContaminatedItem]
+
+
 class Group(Figures):
     """Figures of the items with one value of a label; null: items without that label."""
 
@@ -251,7 +276,7 @@ class Answer(BaseModel):
 
 
 class Changed(BaseModel):
-    """An item that one model has right and the other wrong."""
+    """An item whose score rose or fell; with several samples, the mean of theirs."""
 
     id: str
     change: Literal["fixed", "broken"]

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
-from math import comb
 from typing import Protocol, TypeVar
 
 from tunix_rt.evaluation.normal import normal, number
-from tunix_rt.evaluation.schemas import Figures, Group, Interval, Outcome, Sampled, Scorecard, Share
-from tunix_rt.evaluation.statistics import wilson
+from tunix_rt.evaluation.schemas import Figures, Group, Outcome, Sampled, Scorecard, Share
+from tunix_rt.evaluation.statistics import clustered, pass_at
 
 
 class Scored(Protocol):
@@ -70,27 +69,6 @@ def item_score(samples: Sequence[Scored]) -> ItemScore:
     return ItemScore(mean, any(row.missing for row in samples))
 
 
-def share(total: float, squares: float, n: int) -> tuple[float, Interval] | tuple[None, None]:
-    """The mean of item scores in [0, 1] with Wilson's interval, by the n that their spread is worth.
-
-    Args:
-        total: of the scores. squares: of their squares. n: how many.
-
-    Shares of right and wrong have the largest spread that a mean allows; scores that spread less, as means of several
-    samples do, are worth n p (1 - p) / variance items (the design effect of Korn and Graubard 1998).
-    """
-    if n == 0:
-        return None, None
-    mean = total / n
-    spread = squares - n * mean * mean
-    worth: float = n
-    if squares != total and spread > 0:
-        worth = n * n * mean * (1 - mean) / spread
-    found = wilson(mean * worth, worth)
-    assert found is not None, "n is not 0"
-    return mean, (min(found[0], mean), max(found[1], mean))
-
-
 def outcome(score: float | None, missing: bool) -> Outcome:
     """The one word for a row; every row has exactly one."""
     if score is None:
@@ -102,7 +80,7 @@ def outcome(score: float | None, missing: bool) -> Outcome:
 
 def figures(rows: Iterable[Scored]) -> Figures:
     """What rows amount to: a missing prediction counts as 0, an unscored item does not count."""
-    n_items = n_scored = n_missing = n_correct = 0
+    n_items = n_scored = n_missing = n_correct = n_draws = 0
     total = squares = 0.0
     for samples in by_item(rows):
         item = item_score(samples)
@@ -111,17 +89,17 @@ def figures(rows: Iterable[Scored]) -> Figures:
             n_scored += 1
             n_missing += item.missing
             n_correct += item.score == 1
+            n_draws += sum(row.score is not None for row in samples)
             total += item.score
             squares += item.score**2
-    score, ci = share(total, squares, n_scored)
     return Figures(
         n_items=n_items,
         n_scored=n_scored,
         n_missing=n_missing,
         n_unscored=n_items - n_scored,
         n_correct=n_correct,
-        score=score,
-        ci=ci,
+        score=total / n_scored if n_scored else None,
+        ci=clustered(total, squares, n_scored, n_draws),
     )
 
 
@@ -135,17 +113,9 @@ def sampled(rows: Iterable[Scored], samples: int) -> Sampled | None:
     ks = sorted({2**power for power in range(samples.bit_length())} | {samples})
     right = [sum(row.score == 1 for row in found) for found in whole]
     return Sampled(
-        pass_at={k: _of([pass_at(samples, count, k) for count in right]) for k in ks if k <= samples},
-        majority=_of([_majority(found) for found in whole]),
+        pass_at={k: _of([pass_at(samples, count, k) for count in right], samples // k) for k in ks if k <= samples},
+        majority=_of([_majority(found) for found in whole], 1),
     )
-
-
-def pass_at(n: int, right: int, k: int) -> float:
-    """The chance that one of k samples is right, of which `right` of n were: 1 - C(n - right, k) / C(n, k).
-
-    Chen et al. 2021, "Evaluating Large Language Models Trained on Code", equation 1; unbiased.
-    """
-    return 1.0 - comb(n - right, k) / comb(n, k)
 
 
 def _majority(samples: Sequence[Scored]) -> float:
@@ -154,11 +124,12 @@ def _majority(samples: Sequence[Scored]) -> float:
     return samples[said.index(commonest)].score or 0.0
 
 
-def _of(scores: Sequence[float]) -> Share:
-    value, ci = share(sum(scores), sum(score * score for score in scores), len(scores))
-    assert value is not None, "there are items"
+def _of(scores: Sequence[float], draws: int) -> Share:
+    """The mean of item scores, each made of so many independent draws at most."""
+    n, total = len(scores), sum(scores)
+    ci = clustered(total, sum(score * score for score in scores), n, n * draws)
     assert ci is not None, "there are items"
-    return Share(value=value, ci=ci, n=len(scores))
+    return Share(value=total / n, ci=ci, n=n)
 
 
 def scorecard(rows: Sequence[Labelled]) -> Scorecard:

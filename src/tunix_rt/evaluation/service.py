@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base import ids
 from tunix_rt.base.db import Database, now
-from tunix_rt.base.errors import cut
-from tunix_rt.evaluation import comparing, files, judging, leaderboard, packed, predictions, scorecard
+from tunix_rt.base.errors import NotFound, cut
+from tunix_rt.datasets.contamination import METHOD
+from tunix_rt.evaluation import comparing, contamination, files, judging, leaderboard, packed, predictions, scorecard
 from tunix_rt.evaluation.eval_sets import insert_all
 from tunix_rt.evaluation.judges import Judge
 from tunix_rt.evaluation.leaderboard import Board
@@ -291,7 +292,13 @@ def created(evaluation: Evaluation, eval_set: EvalSet, result: judging.Judged) -
 
 async def marks(database: Database, dataset_key: str | None, eval_set: EvalSet) -> Marks | None:
     """Which items overlap with the training traces behind a model; None where nobody knows these."""
-    return None
+    if dataset_key is None:
+        return None
+    try:
+        found = await contamination.check(database, dataset_key, eval_set)
+    except NotFound:  # a data set of somebody else's
+        return None
+    return Marks(METHOD, {position: overlap.kind for position, overlap in found.overlaps.items()})
 
 
 async def evaluations(session: AsyncSession, conditions: Sequence[Any], limit: int) -> list[tuple[Evaluation, EvalSet]]:

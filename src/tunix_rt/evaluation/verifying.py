@@ -33,7 +33,7 @@ def verified(
     else:
         if judge.digest != evaluation.judge_digest:
             why = f"the judge is another one now: {judge.digest[:19]}, not {evaluation.judge_digest[:19]}"
-        elif judge.concurrency > 1:
+        elif not judge.repeatable:
             why = "the judge is a service, which does not answer the same for sure"
         else:
             n_judged = len(answered.lines)

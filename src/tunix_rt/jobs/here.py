@@ -1,6 +1,6 @@
 """Jobs that a request waits for: done in this process's name unless a worker takes them first.
 
-Should this process die, a worker does them; where whoever did one lost it and there is no worker, it is done here again.
+Should this process die, a worker does them. One that was lost by whoever did it is done here again.
 """
 
 import asyncio

@@ -5,6 +5,7 @@ import os
 
 from tunix_rt.jobs.lease import FRESH_SHARE, Lease
 
+SECRETS = ("TUNIX_RT_DATABASE_URL", "TUNIX_RT_JUDGE_KEY")  # a training needs neither
 LIFELINE_SHARE = 1 - FRESH_SHARE
 """Of a lease: a process that has not heard from its worker for so long ends itself, before somebody else may start."""
 
@@ -17,14 +18,15 @@ class Lifeline:
 
     Attributes:
         descriptor: that the process inherits.
-        environment: of the process: ours without the database's address, and where the lifeline is.
+        environment: of the process: ours without its secrets, and where the lifeline is.
     """
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self.descriptor, self._ours = os.pipe()
         os.set_blocking(self._ours, False)
-        self.environment = {key: value for key, value in os.environ.items() if key != "TUNIX_RT_DATABASE_URL"} | {
+        kept = {key: value for key, value in os.environ.items() if key not in SECRETS}
+        self.environment = kept | {
             "TUNIX_RT_LIFELINE_FD": str(self.descriptor),
             "TUNIX_RT_LIFELINE_SECONDS": str(lease.seconds * LIFELINE_SHARE),
         }

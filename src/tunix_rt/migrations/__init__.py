@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -17,6 +18,7 @@ from tunix_rt.base.settings import Settings
 from tunix_rt.datasets import models as _datasets  # noqa: F401  # their tables belong to Base.metadata
 from tunix_rt.evaluation import models as _evaluation  # noqa: F401
 from tunix_rt.jobs import models as _jobs  # noqa: F401
+from tunix_rt.regression import models as _regression  # noqa: F401
 from tunix_rt.runs import models as _runs  # noqa: F401
 from tunix_rt.traces import models as _traces  # noqa: F401
 
@@ -29,9 +31,15 @@ def sync_engine(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed.set(drivername="sqlite"), poolclass=NullPool).execution_options(writes=True)
         event.listen(engine, "connect", prepare_sqlite)
+        event.listen(engine, "connect", _let_go_of_foreign_keys)
         event.listen(engine, "begin", begin_sqlite)
         return engine
     return create_engine(parsed, poolclass=NullPool)
+
+
+def _let_go_of_foreign_keys(dbapi_connection: Any, _record: Any) -> None:
+    """SQLite alters a table by copying and dropping it, and dropping it would empty the tables that refer to it."""
+    dbapi_connection.execute("PRAGMA foreign_keys=OFF")
 
 
 def _config(url: str) -> Config:

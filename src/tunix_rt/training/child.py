@@ -9,11 +9,11 @@ from tunix_rt.base.errors import BadInput
 from tunix_rt.training import card, engines, packing, parity, signals
 from tunix_rt.training.batches import RowBatches
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import Engine, Job, Outcome, abilities, manifests
-from tunix_rt.training.engines.memory import Memory
+from tunix_rt.training.engines import Engine, Job, Outcome, abilities, manifests, memory_formula
+from tunix_rt.training.engines.memory import Memory, Shape
 from tunix_rt.training.folder import RunFolder
 from tunix_rt.training.ledger import Ledger, rows
-from tunix_rt.training.plan import Plan, Predictor, check_disk, check_memory, plan, worst_batch
+from tunix_rt.training.plan import Plan, Predictor, check_disk, check_memory, estimated_seconds, plan, worst_batch
 from tunix_rt.training.provenance import packages
 from tunix_rt.training.record import Told, recorded, saved_step
 from tunix_rt.training.render import Row
@@ -84,7 +84,7 @@ def account(folder: RunFolder, stopping: Callable[[], bool] = signals.never) -> 
         Stopped: while rows were rendered.
     """
     config, tokenizer = folder.config, Folder(folder.tokenizer)
-    ledgers = {split: Ledger(config.data, tokenizer.digest) for split in SPLITS}
+    ledgers = {split: Ledger(config.data, tokenizer.digest, config) for split in SPLITS}
     kept: dict[str, list[Row]] = {}
     for split, ledger in ledgers.items():
         kept[split] = []
@@ -112,15 +112,26 @@ def planned(folder: RunFolder, accounts: Accounts, engine: Engine, devices: list
     parameters = engine.parameters(config, vocabulary, folder.base)
     predict = predictor(folder, accounts, engine)
     memory = predict(config, lambda rough: not rough.hopeless and (exact or not rough.ample))
-    evaluation_rows = len(accounts.rows["eval"])
-    return plan(config, accounts.ledgers["train"], evaluation_rows, vocabulary, parameters, devices[0], memory)
+    evaluation_rows, train = len(accounts.rows["eval"]), accounts.ledgers["train"]
+    seconds = _seconds(folder, accounts, engine) if memory.fits else None
+    return plan(config, train, evaluation_rows, vocabulary, parameters, devices[0], memory, seconds)
+
+
+def _seconds(folder: RunFolder, accounts: Accounts, engine: Engine) -> Callable[[int], float]:
+    config, vocabulary = folder.config, accounts.tokenizer.size
+    groups = [packing.buckets(ledger.lengths, config) for ledger in accounts.ledgers.values()]
+    shape = Shape(groups[0][0].rows, groups[0][0].width)
+    d = memory_formula.dimensions(config, shape, vocabulary, folder.base)
+    return partial(estimated_seconds, config, groups, d, engine.speed(config, shape, vocabulary, folder.base))
 
 
 def predictor(folder: RunFolder, accounts: Accounts, engine: Engine) -> Predictor:
     """The peak memory of this data's training by a config, which may be another than the run's."""
 
     def predict(config: TrainingConfig, exactly: Callable[[Memory], bool]) -> Memory:
-        groups = [packing.buckets(ledger.lengths, config) for ledger in accounts.ledgers.values()]
+        most = config.data.max_length  # another than that which the rows were rendered by may cut or leave some out
+        lengths = ([min(x, most or x) for x in ledger.lengths] for ledger in accounts.ledgers.values())
+        groups = [packing.buckets(each, config) for each in lengths]
         shape = worst_batch(config, max(buckets[0].width for buckets in groups if buckets))
         return engine.memory(config, shape, accounts.tokenizer.size, folder.base, exactly)
 

@@ -87,6 +87,16 @@ class LoraChoice(_Section):
     )
 
 
+class MeshChoice(_Section):
+    """How several devices share the work: data x fsdp x tensor of them; of a CPU, torch makes as many as these say."""
+
+    data: int = Field(1, ge=1, description="groups that divide the rows; each holds all parameters")
+    fsdp: int | None = Field(
+        None, ge=1, description="devices of a group that divide the rows and the parameters; null: those that are left"
+    )
+    tensor: int = Field(1, ge=1, description="devices that divide a layer's heads and inner sizes, for the same rows")
+
+
 class TrainingConfig(_Section):
     """Everything that decides a training's result."""
 
@@ -132,6 +142,8 @@ class TrainingConfig(_Section):
     activation_checkpointing: bool = Field(
         False, description="layers are computed again going back: less memory, about a third more time"
     )
+
+    mesh: MeshChoice = Field(default_factory=MeshChoice)
 
     eval_every_steps: int = Field(100, ge=1, description="steps between two evaluation losses")
     checkpoint_every_steps: int = Field(200, ge=1, description="steps between two checkpoints")

@@ -17,7 +17,7 @@ from tunix_rt.training.config import TrainingConfig
 
 START = "start"
 """Folder of the checkpoint that a forked run starts from."""
-FREE_TO_CHANGE = {"eval_every_steps", "checkpoint_every_steps", "keep_checkpoints", "dataset"}
+FREE_TO_CHANGE = {"eval_every_steps", "checkpoint_every_steps", "keep_checkpoints", "dataset", "mesh"}
 
 
 @dataclass(frozen=True)

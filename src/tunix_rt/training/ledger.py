@@ -3,7 +3,7 @@
 Three sums always hold (a property test says so):
     rows.total = rows.trained + sum(rows.rejected)
     tokens.total = supervised + context + truncated + rejected
-    rows.trained * width = supervised + context + padding
+    sum of rows * width over an epoch's batches = supervised + context + padding
 """
 
 from collections import Counter
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tunix_rt.base.errors import BadInput, Fault
-from tunix_rt.training.config import DataChoice
+from tunix_rt.training import packing
+from tunix_rt.training.config import DataChoice, TrainingConfig
 from tunix_rt.training.render import Rejected, Row, row
 from tunix_rt.training.tokenizer import Folder
 
@@ -38,6 +39,8 @@ class Ledger:
     Attributes:
         choice: template, maximum length and what is done with overlong rows.
         tokenizer: its digest.
+        config: says how rows share batches, whose padding is counted, with the empty rows that fill up a last batch;
+            None: nothing is trained yet, and each row is padded to the longest.
         supervised: tokens that are targets of the loss, over the trained rows.
         context: tokens that are read only.
         truncated: tokens cut from prompts.
@@ -49,6 +52,7 @@ class Ledger:
 
     choice: DataChoice
     tokenizer: str
+    config: TrainingConfig | None = None
     supervised: int = 0
     context: int = 0
     truncated: int = 0
@@ -76,9 +80,18 @@ class Ledger:
 
     @property
     def width(self) -> int:
-        """Tokens of a padded row: the longest one, rounded up to a multiple of 8, at most `max_length`."""
-        longest = max(self.lengths, default=0)
-        return min(-(-longest // 8) * 8, self.choice.max_length or longest + 8)
+        """Tokens of the widest row that is computed; without a config the longest one's, rounded up to a multiple of 8,
+        at most `max_length`."""
+        return max((width for width, _, _ in self._batches()), default=0)
+
+    def _batches(self) -> list[tuple[int, int, int]]:
+        """(width, rows, batches) of an epoch, widest first."""
+        if not self.lengths:
+            return []
+        if self.config is None:
+            longest = max(self.lengths)
+            return [(min(packing.rounded(longest), self.choice.max_length or longest + 8), 1, len(self.lengths))]
+        return [(found.width, found.rows, found.batches) for found in packing.buckets(self.lengths, self.config)]
 
     @property
     def fatal(self) -> dict[str, int]:
@@ -88,13 +101,16 @@ class Ledger:
 
     def document(self) -> dict[str, Any]:
         """The ledger as plain JSON."""
-        kept = np.array(self.lengths or [0])
+        kept, batches = np.array(self.lengths or [0]), self._batches()
+        computed = sum(width * rows * count for width, rows, count in batches)
         return {
             "template": self.choice.template,
             "max_length": self.choice.max_length,
             "overlong": self.choice.overlong,
             "tokenizer": self.tokenizer,
-            "width": self.width,
+            "width": max((width for width, _, _ in batches), default=0),
+            "batching": self.config.batching if self.config else "padded",
+            "batches": [{"width": width, "rows": rows, "batches": count} for width, rows, count in batches],
             "rows": {
                 "total": self.total,
                 "trained": len(self.lengths),
@@ -107,7 +123,7 @@ class Ledger:
                 "context": self.context,
                 "truncated": self.truncated,
                 "rejected": self.lost,
-                "padding": len(self.lengths) * self.width - self.supervised - self.context,
+                "padding": computed - self.supervised - self.context,
             },
             "lengths": {
                 "min": int(kept.min()),

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunix_rt.base.errors import DoesNotFit, Fault
-from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.config import TrainingConfig, flat
 from tunix_rt.training.engines.abilities import CAPABILITIES
 from tunix_rt.training.engines.memory import Memory
 
-_CHUNK = 2048  # tokens; smaller pieces save little more and cost time
+_CHUNKS = (2048, 512, 128)  # tokens; smaller pieces save little more and cost time
+_SHORTEST = 64
 _LARGEST_TERMS = 3
 
 Predict = Callable[[TrainingConfig], Memory]
@@ -30,17 +31,17 @@ class Mend:
     memory: Memory
 
     def __str__(self) -> str:
-        words = ", ".join(f"{key}: {_yaml(value)}" for key, value in self.change.items())
+        words = ", ".join(f"{key}: {_yaml(value)}" for key, value in flat(self.change).items())
         return f"set {words} -> {said(self.memory.peak)}"
 
 
-def refuse(config: TrainingConfig, memory: Memory, tokens: int, from_folder: bool, predict: Predict) -> None:
+def refuse(config: TrainingConfig, memory: Memory, width: int, from_folder: bool, predict: Predict) -> None:
     """Refuse a training that does not fit.
 
     Args:
         config: the run's.
         memory: what it takes.
-        tokens: of its largest micro-batch.
+        width: tokens of its widest row.
         from_folder: the model is read from a folder, so that an adapter may be trained.
         predict: plans a changed config again.
 
@@ -49,7 +50,7 @@ def refuse(config: TrainingConfig, memory: Memory, tokens: int, from_folder: boo
     """
     if memory.fits or memory.available is None:
         return
-    tried = mends(config, tokens, from_folder, predict)
+    tried = mends(config, memory, width, from_folder, predict)
     helping = [mend for mend in tried if mend.memory.fits]
     largest = sorted(memory.terms.items(), key=lambda term: -term[1])[:_LARGEST_TERMS]
     if helping:
@@ -64,31 +65,44 @@ def refuse(config: TrainingConfig, memory: Memory, tokens: int, from_folder: boo
         + ", ".join(f"{name} {said(size)}" for name, size in largest)
         + f" ({memory.method}).",
         hint=hint,
-        faults=[Fault(", ".join(mend.change), str(mend)) for mend in tried],
+        faults=[Fault(", ".join(flat(mend.change)), str(mend)) for mend in tried],
     )
 
 
-def mends(config: TrainingConfig, tokens: int, from_folder: bool, predict: Predict) -> list[Mend]:
+def mends(config: TrainingConfig, memory: Memory, width: int, from_folder: bool, predict: Predict) -> list[Mend]:
     """Changes that save memory, each planned again: those that fit first, and last of all several at once.
 
-    A batch is halved until it fits; what costs no time or quality is tried first.
+    What costs no time or quality is tried first, and shorter rows, which change what is trained, only where nothing
+    else is enough. How rows share batches is no mend: the largest batch is as large either way.
     """
     found: list[Mend] = []
 
-    def attempt(change: dict[str, Any], start: TrainingConfig = config) -> Mend:
-        changed = TrainingConfig.model_validate(start.model_dump() | change)
+    def attempt(change: dict[str, Any]) -> Mend:
+        changed = TrainingConfig.model_validate(_merged(config.model_dump(), change))
         return Mend(change, changed, predict(changed))
 
-    for change in _single(config, tokens, from_folder):
-        found.append(attempt(change))
-    smaller = None
-    for change in _halved(config):
-        smaller = attempt(change)
-        if smaller.memory.fits:
-            break
-    if smaller is not None:
-        found.append(smaller)
-    if len(found) > 1 and not any(mend.memory.fits for mend in found):
+    def escalate(changes: Iterator[dict[str, Any]]) -> None:
+        """Make more of a change until it fits; what saves nothing is none."""
+        best = None
+        for change in changes:
+            mend = attempt(change)
+            if mend.memory.peak < (best.memory if best else memory).peak:
+                best = mend
+            if mend.memory.fits:
+                break
+        if best is not None:
+            found.append(best)
+
+    def enough() -> bool:
+        return any(mend.memory.fits for mend in found)
+
+    escalate(_chunks(config))
+    escalate(_halved(config))
+    for change in _single(config, from_folder):
+        escalate(iter([change]))
+    if not enough():
+        escalate(_shortened(config, width))
+    if len(found) > 1 and not enough():
         together: dict[str, Any] = {}
         for mend in found:
             together |= mend.change
@@ -96,16 +110,9 @@ def mends(config: TrainingConfig, tokens: int, from_folder: bool, predict: Predi
     return sorted(found, key=lambda mend: not mend.memory.fits)
 
 
-def _single(config: TrainingConfig, tokens: int, from_folder: bool) -> Iterator[dict[str, Any]]:
-    savings = CAPABILITIES[config.engine].savings
-    if "loss_chunk" in savings and tokens > _CHUNK and (config.loss_chunk is None or config.loss_chunk > _CHUNK):
-        yield {"loss_chunk": _CHUNK}
-    if "activation_checkpointing" in savings and not config.activation_checkpointing:
-        yield {"activation_checkpointing": True}
-    if config.precision == "float32":
-        yield {"precision": "bfloat16"}
-    if config.method == "full" and from_folder:
-        yield {"method": "lora"}
+def _chunks(config: TrainingConfig) -> Iterator[dict[str, Any]]:
+    if "loss_chunk" in CAPABILITIES[config.engine].savings:
+        yield from ({"loss_chunk": size} for size in _CHUNKS if config.loss_chunk is None or size < config.loss_chunk)
 
 
 def _halved(config: TrainingConfig) -> Iterator[dict[str, Any]]:
@@ -115,6 +122,27 @@ def _halved(config: TrainingConfig) -> Iterator[dict[str, Any]]:
     while size % 2 == 0 and accumulation * 2 <= 4096 and size // 2 >= (8 if config.batch_tokens else 1):
         size, accumulation = size // 2, accumulation * 2
         yield {name: size, "accumulation": accumulation}
+
+
+def _single(config: TrainingConfig, from_folder: bool) -> Iterator[dict[str, Any]]:
+    if "activation_checkpointing" in CAPABILITIES[config.engine].savings and not config.activation_checkpointing:
+        yield {"activation_checkpointing": True}
+    if config.precision == "float32":
+        yield {"precision": "bfloat16"}
+    if config.method == "full" and from_folder:
+        yield {"method": "lora"}
+
+
+def _shortened(config: TrainingConfig, width: int) -> Iterator[dict[str, Any]]:
+    overlong = {"overlong": "truncate"} if config.data.overlong == "raise" else {}
+    while width // 2 >= _SHORTEST:
+        width //= 2
+        yield {"data": {"max_length": width, **overlong}}
+
+
+def _merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    inner = {key: values[key] | new for key, new in change.items() if isinstance(new, dict)}
+    return values | change | inner
 
 
 def said(size: int) -> str:

@@ -5,7 +5,7 @@ Axes: B rows of a micro-batch, T tokens of a row, V entries of the vocabulary.
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ from typing import Any
 from tunix_rt.base.errors import DiskFull
 from tunix_rt.training import mends, packing
 from tunix_rt.training.config import TrainingConfig
+from tunix_rt.training.engines import work
+from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.memory import Memory, Shape
 from tunix_rt.training.ledger import Ledger
+from tunix_rt.training.packing import Bucket
 
 PARAMETER_BYTES = 4  # parameters, gradients and optimizer stay float32 whatever the computation is in
 # A refusal is told within 10 s: so long are changes planned as well as the engine can, then by formula.
@@ -41,7 +44,7 @@ class Plan:
         peak_bytes: their sum.
         available_bytes: what the device has free; None: unknown.
         memory_method: how the peak was found: by the compiler, with fake tensors, or by formula.
-        seconds: None: how fast this device is, nobody has measured before the first step.
+        seconds: of all steps and evaluations, estimated (`estimated_seconds`); None: no speed was measured.
         disk_bytes: the checkpoints that are kept, one being written, and the result.
         device: where it runs.
     """
@@ -82,8 +85,9 @@ def plan(
     parameters: int,
     device: str,
     memory: Memory,
+    seconds: Callable[[int], float] | None = None,
 ) -> Plan:
-    """Work the figures out; nothing is allocated."""
+    """Work the figures out; nothing is allocated. `seconds` says how long so many steps take."""
     rows = len(train.lengths)
     buckets = packing.buckets(train.lengths, config)
     micro_batches = sum(bucket.batches for bucket in buckets)
@@ -105,10 +109,36 @@ def plan(
         peak_bytes=memory.peak,
         available_bytes=memory.available,
         memory_method=memory.method,
-        seconds=None,
+        seconds=float(f"{seconds(steps):.3g}") if seconds else None,
         disk_bytes=3 * weights * (config.keep_checkpoints + config.keep_best + 1) + weights,
         device=device,
     )
+
+
+def estimated_seconds(
+    config: TrainingConfig, groups: Sequence[Sequence[Bucket]], d: Dimensions, speed: float, steps: int
+) -> float:
+    """How long the steps and evaluations take: their operations over what the device does of them in a second.
+
+    An estimate: starting, compiling and writing checkpoints are left out, and what a step does besides products is
+    in one share for all (`work.EFFICIENCY`). Measured on CPUs alone; benchmarks/log.md says how far off it was.
+
+    Args:
+        config: the training's.
+        groups: the buckets of the training rows, and of the evaluation rows.
+        d: of the model.
+        speed: operations a second of a product, as `Engine.speed` measured it.
+        steps: optimizer steps.
+    """
+
+    def operations(buckets: Sequence[Bucket]) -> int:
+        packed = config.batching == "packed"
+        return sum(each.batches * work.operations(config, d, Shape(each.rows, each.width, packed)) for each in buckets)
+
+    train, evaluation = groups
+    mean = operations(train) / sum(bucket.batches for bucket in train)
+    evaluations = steps // config.eval_every_steps * operations(evaluation) / 3  # forward alone
+    return (steps * config.accumulation * mean + evaluations) / (speed * work.EFFICIENCY)
 
 
 def check_memory(config: TrainingConfig, plan: Plan, predict: Predictor) -> None:
@@ -124,11 +154,10 @@ def check_memory(config: TrainingConfig, plan: Plan, predict: Predictor) -> None
     rough = predict(config, lambda _: False)
 
     def again(changed: TrainingConfig) -> Memory:
-        found = predict(changed, lambda new: time.monotonic() < until and not new.hopeless and not rough.hopeless)
+        found = predict(changed, lambda new: time.monotonic() < until and not new.hopeless and not new.ample)
         return _as_exact(found, memory, rough) if found.method == rough.method else found
 
-    tokens = plan.tokens_per_step // config.accumulation
-    mends.refuse(config, memory, tokens, config.model_id != "scratch", again)
+    mends.refuse(config, memory, plan.width, config.model_id != "scratch", again)
 
 
 def _as_exact(found: Memory, exact: Memory, rough: Memory) -> Memory:

@@ -5,21 +5,19 @@ compared as exact fractions and everything else as text. Right is 1, anything el
 is empty cannot be judged.
 """
 
+from tunix_rt.base.errors import cut
 from tunix_rt.evaluation.answers import extract, target
-from tunix_rt.evaluation.judges.contract import Judge, Judgement
+from tunix_rt.evaluation.judges.contract import NOTHING_EXPECTED, SHOWN, Judge, Judgement, Kind, Parameters
 from tunix_rt.evaluation.normal import normal
-
-_EMPTY = "the expected answer is empty: there is nothing to compare with"
-_SHOWN = 1_000  # characters of an extracted answer that are kept
 
 
 def judge(expected: str, output: str) -> Judgement:
     """Judge one output; never raises."""
     wanted = target(expected)
     if not wanted.normal:
-        return Judgement(None, reason=_EMPTY)
+        return Judgement(None, reason=NOTHING_EXPECTED)
     found = extract(output, wanted)
-    shown = found.text if len(found.text) <= _SHOWN else found.text[: _SHOWN - 1] + "…"
+    shown = cut(found.text, SHOWN)
     if not found.text:
         return Judgement(0.0, shown, found.rule, "the output is empty")
     if wanted.value is not None:
@@ -38,5 +36,12 @@ ANSWER_CORRECTNESS = Judge(
     "answer_correctness",
     "1",
     lambda question, output: judge(question.expected, output),
-    unscorable=lambda question: None if target(question.expected).normal else _EMPTY,
+    unscorable=lambda question: None if target(question.expected).normal else NOTHING_EXPECTED,
+)
+
+KIND = Kind(
+    ANSWER_CORRECTNESS.name,
+    "The final answer is the expected one: numbers as exact fractions, everything else in normal form.",
+    Parameters,
+    lambda _parameters, _settings: ANSWER_CORRECTNESS,
 )

@@ -39,7 +39,7 @@ async def boards(
     async with database.read() as session:
         filters = Filters(
             eval_set=(await eval_sets.find(session, eval_set)).digest if eval_set else None,
-            judge=judges.named(judge).name if judge else None,
+            judge=judges.named(judge, request.app.state.settings).name if judge else None,
             date_from=date_from,
             date_to=date_to,
             model_id=model_id,

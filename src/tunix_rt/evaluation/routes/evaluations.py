@@ -80,7 +80,7 @@ async def evaluate(
     dataset_key: Label = None,
 ) -> EvaluationCreated:
     """Judge predictions (NDJSON) for an eval set, and store the evaluation with its items."""
-    chosen = judges.named(judge)
+    chosen = judges.named(judge, request.app.state.settings)
     database: Database = request.app.state.database
     async with database.read() as session:
         found = await eval_sets.find(session, eval_set)
@@ -109,7 +109,7 @@ async def evaluate(
 @router.post("/api/evaluations/{evaluation_id}/judge", status_code=201)
 async def judge_again(request: Request, response: Response, evaluation_id: str, judge: JudgeName) -> EvaluationCreated:
     """Judge the stored predictions of an evaluation by another judge; the old judgement stays beside the new one."""
-    chosen = judges.named(judge)
+    chosen = judges.named(judge, request.app.state.settings)
     database: Database = request.app.state.database
     async with database.read() as session:
         before, found = await service.find(session, evaluation_id)
@@ -189,7 +189,7 @@ async def compare_files(
     seed: Seed = 0,
 ) -> ComparisonView:
     """Judge and compare two files of predictions, the form's fields `a` and `b`; nothing is stored."""
-    chosen = judges.named(judge)
+    chosen = judges.named(judge, request.app.state.settings)
     database: Database = request.app.state.database
     async with database.read() as session:
         items = await eval_sets.items(session, await eval_sets.find(session, eval_set))

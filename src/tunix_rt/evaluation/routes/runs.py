@@ -55,7 +55,7 @@ async def evaluate(
     """Let a completed run's model answer an eval set, and judge the answers."""
     database: Database = request.app.state.database
     asked = body or EvaluateRequest.model_validate({})
-    judge = judges.named(asked.judge)
+    judge = judges.named(asked.judge, request.app.state.settings)
     decoding = Decoding(asked.max_new_tokens, asked.temperature, asked.seed, asked.samples)
     if decoding.samples > 1 and decoding.temperature == 0:
         raise WrongUsage(

@@ -191,6 +191,13 @@ class Engine(Protocol):
         """
         ...
 
+    def speed(self, config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None) -> float:
+        """Measure, in a quarter second, how many operations of a product as the model has them the devices do a second.
+
+        All devices together; arguments as in `memory`.
+        """
+        ...
+
     def train(self, job: Job) -> Outcome:
         """Train from `job.resume_from` or the start to `job.total_steps`, and write `model/`."""
         ...

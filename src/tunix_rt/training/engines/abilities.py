@@ -24,7 +24,7 @@ class Ability:
         families: model_type of the folders that it trains, and of models from scratch.
         batchings: values of `batching`.
         devices: kinds that it computes on, where they are there.
-        savings: settings that trade time for memory. JAX has none: it holds 256 MiB of logits at most, by itself.
+        savings: settings that save memory, for time or by sharing it among devices.
     """
 
     methods: tuple[str, ...]
@@ -39,10 +39,10 @@ class Ability:
 
 
 _BATCHINGS = ("bucketed", "padded", "packed")
-_SAVINGS = ("loss_chunk", "activation_checkpointing")
+_SAVINGS = ("loss_chunk", "activation_checkpointing", "mesh", "mesh.tensor")
 CAPABILITIES: dict[str, Ability] = {
-    "tunix": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu", "tpu"), ()),
-    "torch": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu"), _SAVINGS),
+    "tunix": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu", "tpu"), _SAVINGS),
+    "torch": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu"), _SAVINGS[:-1]),
 }
 
 
@@ -67,7 +67,9 @@ def refuse(config: TrainingConfig, device: str, base: Path | None = None) -> Non
         ("batching", "batchings", config.batching),
         (place, "families", family),
     ]
-    asked += [(name, "savings", name) for name in _SAVINGS if getattr(config, name)]
+    differs = {name: getattr(config, name) != getattr(TrainingConfig(), name) for name in _SAVINGS[:-1]}
+    differs["mesh.tensor"] = config.mesh.tensor > 1
+    asked += [(name, "savings", name) for name in _SAVINGS if differs[name]]
     if device != "auto":
         asked.append(("device", "devices", device))
 

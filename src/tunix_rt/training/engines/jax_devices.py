@@ -1,5 +1,6 @@
 """Which devices compute."""
 
+import math
 from typing import Any
 
 import jax
@@ -7,8 +8,12 @@ import numpy as np
 from flax import nnx
 
 from tunix_rt.base.errors import BadInput
+from tunix_rt.training.config import MeshChoice
 from tunix_rt.training.engines.jax_environment import threads
 
+AXES = ("data", "fsdp", "tensor")
+ROWS = ("data", "fsdp")
+"""Axes among which the rows of a batch are divided."""
 _KINDS = ("auto", "cpu", "gpu", "tpu")
 _HOW_TO_GET = {
     "cpu": "Unset JAX_PLATFORMS, or add cpu to it.",
@@ -31,12 +36,29 @@ def choose(wanted: str) -> list[str]:
     return [_described(device) for device in found]
 
 
-def mesh() -> Any:
-    """All devices of the chosen kind as a mesh (fsdp, tp) = (devices, 1); None for a single one."""
+def mesh(choice: MeshChoice) -> Any:
+    """The devices of the chosen kind as a mesh (data, fsdp, tensor); None for a single one.
+
+    Raises:
+        BadInput: there are more or fewer devices than the mesh has.
+    """
     found = chosen()
+    fixed = choice.data * choice.tensor
+    fsdp = choice.fsdp or max(1, len(found) // fixed)
+    if fixed * fsdp != len(found):
+        raise BadInput(
+            f"The mesh of data {choice.data} x fsdp {fsdp} x tensor {choice.tensor} is of {fixed * fsdp} devices, and "
+            f"there are {len(found)}: {', '.join(map(_described, found))}.",
+            hint="Change mesh so that the product is the number of devices; fsdp: null takes those that are left.",
+        )
     if len(found) == 1:
         return None
-    return jax.sharding.Mesh(np.array(found).reshape(-1, 1), ("fsdp", "tp"))
+    return jax.sharding.Mesh(np.array(found).reshape(choice.data, fsdp, choice.tensor), AXES)
+
+
+def row_shards(mesh: Any) -> int:
+    """In how many parts a batch's rows are divided."""
+    return 1 if mesh is None else math.prod(mesh.shape[axis] for axis in ROWS)
 
 
 def is_one_cpu() -> bool:
@@ -52,10 +74,11 @@ def spread(state: Any, mesh: Any) -> None:
             value.set_value(jax.device_put(value.get_value(), everywhere))
 
 
-def machine() -> dict[str, Any]:
+def machine(mesh: Any) -> dict[str, Any]:
     """What decides the last bits of a training besides its inputs."""
     found = chosen()
-    return {"device": found[0].device_kind, "devices": len(found), "threads": threads()}
+    shape = None if mesh is None else dict(mesh.shape)
+    return {"device": found[0].device_kind, "devices": len(found), "mesh": shape, "threads": threads()}
 
 
 def chosen() -> list[Any]:

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
 from tunix_rt.training.engines import Job, lora, model_folder
 from tunix_rt.training.engines.beginning import beginning
-from tunix_rt.training.engines.jax_model import Decoder
+from tunix_rt.training.engines.jax_model import Decoder, decoder
 
 _ADAPTERS = {"lora_a": "lora_A", "lora_b": "lora_B"}
 _TURNED = ("kernel", *_ADAPTERS)
@@ -28,10 +27,7 @@ def first(job: Job, mesh: Any = None) -> tuple[Decoder, dict[str, Any]]:
         BadInput: a base that cannot be read or does not fit the data, or an adapter of nothing.
     """
     begun = beginning(job)
-    model = Decoder(begun.dimensions, jnp.bfloat16 if job.config.precision == "bfloat16" else jnp.float32)
-    if job.config.method == "lora":
-        model.adapt(job.config.lora)
-    return fill(model, begun.tensors, mesh), begun.content
+    return fill(decoder(job.config, begun.dimensions, mesh), begun.tensors), begun.content
 
 
 def write_result(job: Job, model: Decoder, content: Mapping[str, Any]) -> None:
@@ -43,8 +39,8 @@ def write_result(job: Job, model: Decoder, content: Mapping[str, Any]) -> None:
     model_folder.write_folder(folder, tensors, content, job.special, job.tokenizer, model.compute)
 
 
-def fill(model: Decoder, tensors: Mapping[str, NDArray[Any]], mesh: Any = None) -> Decoder:
-    """Put tensors into an abstract model, spread over the mesh if there is one.
+def fill(model: Decoder, tensors: Mapping[str, NDArray[Any]]) -> Decoder:
+    """Put tensors into an abstract model, spread over its mesh if there is one.
 
     What is trained is float32, what stays as it is has the computation's type.
     """
@@ -54,7 +50,7 @@ def fill(model: Decoder, tensors: Mapping[str, NDArray[Any]], mesh: Any = None) 
         kind = np.float32 if isinstance(value, model.trained) else np.dtype(model.compute)
         tensor = np.asarray(tensors[_name(path)]).astype(kind, copy=False)
         array = np.ascontiguousarray(tensor.T if path[-1] in _TURNED else tensor)
-        flat[path] = value.replace(jax.device_put(array, _place(value, array.shape, mesh)))
+        flat[path] = value.replace(jax.device_put(array, place(value, array.shape, model.mesh)))
     filled: Decoder = nnx.merge(definition, nnx.from_flat_state(list(flat.items())))
     return filled
 
@@ -78,13 +74,18 @@ class Tensors(Mapping[str, NDArray[Any]]):
         return len(self._values)
 
 
-def _place(value: Any, shape: tuple[int, ...], mesh: Any) -> Any:
-    """Where an array lies on the mesh: cut along the parameter's axes, or whole everywhere if they do not divide."""
+def place(value: Any, shape: tuple[int, ...], mesh: Any) -> Any:
+    """Where an array lies on the mesh: cut along those of the parameter's axes that divide it."""
     if mesh is None:
         return None
     axes = value.get_metadata().get("out_sharding") or ()
-    divides = all(axis is None or size % mesh.shape[axis] == 0 for axis, size in zip(axes, shape, strict=False))
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*(axes if divides else ())))
+    cut = [
+        axis if axis and mesh.shape[axis] > 1 and size % mesh.shape[axis] == 0 else None
+        for axis, size in zip(axes, shape, strict=False)
+    ]
+    while cut and cut[-1] is None:  # as XLA says it of a step's results: another spelling would compile the step again
+        cut.pop()
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*cut))
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -1,20 +1,24 @@
-"""The loss, and how it is computed in pieces that fit where it runs.
+"""The loss: projected onto the vocabulary where there is loss and nowhere else, in pieces that fit where it runs.
 
-Axes: B rows, T tokens, D width, V vocabulary.
+Axes: B rows, T tokens, N = B T, C tokens of a chunk, D width, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.sharding import PartitionSpec
 
 from tunix_rt.training.engines import jax_devices
-from tunix_rt.training.engines.jax_model import Decoder
+from tunix_rt.training.engines.jax_model import Decoder, logits
 
-# Logits are computed in pieces of at most this many bytes: with a large vocabulary they are the largest tensor.
+# Where `loss_chunk` is left open, an accelerator holds logits of this many bytes at once.
 LOGITS_BYTES = 256 * 2**20
+# A CPU's cache holds less: of so many tokens, or of as many more as have a small vocabulary's logits in so many bytes.
+_CPU_TOKENS, _CPU_BYTES = 128, 2**20
 # On a CPU, the rows whose largest activations fit into a core's cache (2 MiB, half for what they are computed from)
 # go through the whole model and back before the next ones: a sixth less time for the default config's step.
 ACTIVATION_BYTES = 5 * 2**18
@@ -46,13 +50,24 @@ def loss(
     """
     del rate
     rows, length = tokens.shape
-    pieces = 1
-    if jax_devices.is_one_cpu():
-        pieces = _divisor(rows, -(-rows * length * model.dimensions.hidden * 4 // ACTIVATION_BYTES))
+    pieces = row_pieces(rows, length, model.dimensions.hidden)
     packed = () if segments is None or positions is None else (segments, positions)
     inputs = (tokens, supervised, *packed)
     total = _total(model, *inputs) if pieces == 1 else _by_rows(model, inputs, pieces)
     return total / weight, total
+
+
+def row_pieces(rows: int, length: int, hidden: int) -> int:
+    """In how many pieces rows of so many tokens go through a model with MLPs of so many inner numbers."""
+    return _divisor(rows, -(-rows * length * hidden * 4 // ACTIVATION_BYTES)) if jax_devices.is_one_cpu() else 1
+
+
+def chunk_tokens(model: Decoder) -> int:
+    """Supervised tokens whose logits are held at once, at most."""
+    if model.loss_chunk is not None:
+        return model.loss_chunk
+    token = 4 * model.dimensions.vocabulary
+    return max(_CPU_TOKENS, _CPU_BYTES // token) if jax_devices.is_one_cpu() else max(1, LOGITS_BYTES // token)
 
 
 def _total(model: Decoder, tokens: Array, supervised: Array, *packed: Array) -> Array:
@@ -61,20 +76,120 @@ def _total(model: Decoder, tokens: Array, supervised: Array, *packed: Array) -> 
     counted = jnp.roll(supervised, -1, axis=1).at[:, -1].set(False)
     if packed:
         counted &= packed[0] == jnp.roll(packed[0], -1, axis=1)
-    rows, length = tokens.shape
-    pieces = _divisor(length, -(-rows * length * model.dimensions.vocabulary * 4 // LOGITS_BYTES))
-    if pieces == 1:
-        return _surprise(model, hidden, targets, counted)
-    cut = (
-        jnp.swapaxes(x.reshape(rows, pieces, length // pieces, *x.shape[2:]), 0, 1) for x in (hidden, targets, counted)
-    )
-    return jnp.sum(jax.lax.map(jax.checkpoint(lambda piece: _surprise(model, *piece)), tuple(cut)))
+    return _surprise(model, hidden, targets, counted)
 
 
 def _surprise(model: Decoder, hidden: Array, targets: Array, counted: Array) -> Array:
-    logits = model.logits(hidden)
-    likelihood = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return jnp.sum(jnp.where(counted, jax.nn.logsumexp(logits, axis=-1) - likelihood, 0.0))
+    """Summed surprise at the counted targets, (B, T), from hidden states (B, T, D).
+
+    The gradient is taken going forward, chunk by chunk, so that no logits are kept or computed twice; a loop goes as
+    often as this batch needs it, where a shape would be the worst batch's. On a mesh each device walks its own rows.
+    """
+    projected = model.trained is nnx.Param  # else frozen: half of the work going back is spared
+    softcap, most = model.dimensions.final_softcap, chunk_tokens(model)
+
+    def one(projection: Array, hidden: Array, targets: Array, counted: Array) -> Array:
+        made = logits(hidden, projection, softcap)
+        # A sum, since going back a look-up is a scatter, which runs on one core of a CPU.
+        own = jax.lax.broadcasted_iota(jnp.int32, made.shape, 1) == targets[:, None]
+        surprise = jax.nn.logsumexp(made, axis=-1) - jnp.sum(jnp.where(own, made, 0.0), axis=-1)
+        return jnp.sum(jnp.where(counted, surprise, 0.0))
+
+    def value(projection: Array, *rows: Array) -> Array:
+        chunks = _Chunks(most, *rows)
+        zero = jnp.zeros((), jnp.float32)
+        total = jax.lax.fori_loop(0, chunks.count, lambda n, total: total + one(projection, *chunks[n]), zero)
+        return _over_mesh(model, total)
+
+    def value_and_gradients(projection: Array, *rows: Array) -> tuple[Array, Array | None, Array]:
+        chunks, cast = _Chunks(most, *rows), projection.astype(rows[0].dtype)
+        gradient_of = jax.value_and_grad(one, (1, 0) if projected else (1,))
+
+        def add(number: Array, sums: tuple[Array, Array | None, Array]) -> tuple[Array, Array | None, Array]:
+            total, to_projection, to_hidden = sums
+            more, (of_hidden, *of_projection) = gradient_of(cast, *chunks[number])
+            if to_projection is not None:
+                to_projection += of_projection[0].astype(jnp.float32)
+            return total + more, to_projection, chunks.put(to_hidden, number, of_hidden)
+
+        to_projection = jnp.zeros(projection.shape, jnp.float32) if projected else None
+        sums = (jnp.zeros((), jnp.float32), to_projection, chunks.empty)
+        total, to_projection, to_hidden = jax.lax.fori_loop(0, chunks.count, add, sums)
+        return *_over_mesh(model, (total, to_projection)), chunks.back(to_hidden)
+
+    everywhere, own = PartitionSpec(), PartitionSpec(jax_devices.ROWS)
+    given = (everywhere, own, own, own)
+
+    def forward(projection: Array, hidden: Array) -> tuple[Array, Any]:
+        walk = _on_mesh(model, value_and_gradients, given, (everywhere, everywhere, own))
+        found, *gradients = walk(projection, hidden, targets, counted)
+        return found, tuple(gradients)
+
+    def backward(gradients: Any, scale: Array) -> Any:
+        to_projection, to_hidden = jax.tree.map(lambda x: (x * scale).astype(x.dtype), gradients)
+        return to_projection, to_hidden
+
+    @jax.custom_vjp  # type: ignore[untyped-decorator]  # jax is untyped
+    def total(projection: Array, hidden: Array) -> Array:
+        return _on_mesh(model, value, given, everywhere)(projection, hidden, targets, counted)
+
+    total.defvjp(forward, backward)
+    return total(model.projection, hidden)
+
+
+class _Chunks:
+    """The counted tokens of rows, so many at a time, in order.
+
+    Args:
+        most: tokens of a chunk.
+        hidden: (B, T, D).
+        targets: int32 (B, T).
+        counted: bool (B, T).
+
+    Attributes:
+        count: chunks, ().
+        empty: zeros for what is `put` for each chunk.
+    """
+
+    def __init__(self, most: int, hidden: Array, targets: Array, counted: Array) -> None:
+        self._shape, self._counted = hidden.shape, counted.reshape(-1)
+        self._hidden, self._targets = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
+        self._size = min(most, counted.size)
+        room = -(-counted.size // self._size) * self._size
+        self._places = jnp.nonzero(self._counted, size=room, fill_value=0)[0]
+        self._tokens = jnp.sum(self._counted)
+        self.count = -(-self._tokens // self._size)
+        self.empty = jnp.zeros((room, hidden.shape[-1]), hidden.dtype)
+
+    def __getitem__(self, number: Array) -> tuple[Array, Array, Array]:
+        """A chunk's hidden states (C, D) and targets (C,), and which of them are there: the last chunk is not full."""
+        first = number * self._size
+        places = jax.lax.dynamic_slice(self._places, (first,), (self._size,))
+        return self._hidden[places], self._targets[places], first + jnp.arange(self._size) < self._tokens
+
+    def put(self, gathered: Array, number: Array, chunk: Array) -> Array:
+        """Write what belongs to a chunk, (C, D), to its place."""
+        return jax.lax.dynamic_update_slice(gathered, chunk, (number * self._size, 0))
+
+    def back(self, gathered: Array) -> Array:
+        """What was put, where its tokens stand, (B, T, D); 0 elsewhere."""
+        own = gathered[jnp.cumsum(self._counted) - 1]
+        return jnp.where(self._counted[:, None], own, 0).reshape(self._shape)
+
+
+def _on_mesh(model: Decoder, function: Callable[..., Any], given: Any, found: Any) -> Callable[..., Any]:
+    """On each device's own rows; how the mesh divides the projection among the devices of a row is left to XLA."""
+    if jax_devices.row_shards(model.mesh) == 1:
+        return function
+    mapped: Callable[..., Any] = jax.shard_map(
+        function, mesh=model.mesh, in_specs=given, out_specs=found, axis_names=set(jax_devices.ROWS), check_vma=False
+    )
+    return mapped
+
+
+def _over_mesh(model: Decoder, value: Any) -> Any:
+    """The sum over all devices' rows."""
+    return value if jax_devices.row_shards(model.mesh) == 1 else jax.lax.psum(value, jax_devices.ROWS)
 
 
 def _by_rows(model: Decoder, inputs: tuple[Array, ...], pieces: int) -> Array:

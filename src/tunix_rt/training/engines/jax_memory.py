@@ -7,6 +7,8 @@ Axes: B rows, T tokens of a row.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ import optax
 from flax import nnx
 
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import Batch, jax_devices, jax_loss, jax_step, memory_formula
+from tunix_rt.training.engines import Batch, jax_devices, jax_folder, jax_loss, jax_step, memory_formula, work
 from tunix_rt.training.engines.architecture import Dimensions
-from tunix_rt.training.engines.jax_model import Decoder
+from tunix_rt.training.engines.jax_model import decoder
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
 
 
@@ -27,52 +29,79 @@ def memory(
     config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None, exactly: Callable[[Memory], bool]
 ) -> Memory:
     """Predict the peak; see `Engine.memory`."""
-    d = memory_formula.dimensions(config, shape, vocabulary, base)
-    rough = memory_formula.formula(config, d, shape, available())
+    d, mesh = memory_formula.dimensions(config, shape, vocabulary, base), jax_devices.mesh(config.mesh)
+    divided = 1 if mesh is None else mesh.shape["fsdp"] * mesh.shape["tensor"]
+    rough = memory_formula.jax_formula(
+        config,
+        d,
+        replace(shape, rows=-(-shape.rows // jax_devices.row_shards(mesh))),
+        available(),
+        pieces=jax_loss.row_pieces(shape.rows, shape.width, d.hidden),
+        chunk=jax_loss.chunk_tokens(decoder(config, d, mesh)),
+        shards=divided,
+    )
     if not exactly(rough):
         return rough
-    peak, method = memory_formula.by_layers(lambda d: _peak(config, d, shape), d, "compiler")
+    peak, method = memory_formula.by_layers(lambda d: _peak(config, d, shape, mesh), d, "compiler")
     return memory_formula.split(rough, peak, method)
 
 
 def available() -> int | None:
-    """Bytes that the device has free; None where it does not say, or where several share the work."""
+    """Bytes that a device has free, the fullest one's where several share the work; None where it does not say."""
     devices = jax_devices.chosen()
-    if len(devices) > 1:
-        return None
     if devices[0].platform == "cpu":
-        return free_bytes()
-    stats = devices[0].memory_stats() or {}
-    if "bytes_limit" not in stats:
+        free = free_bytes()
+        return None if free is None else free // len(devices)
+    stats = [device.memory_stats() or {} for device in devices]
+    if any("bytes_limit" not in each for each in stats):
         return None
-    return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    return min(int(each["bytes_limit"] - each.get("bytes_in_use", 0)) for each in stats)
 
 
-def _peak(config: TrainingConfig, d: Dimensions, shape: Shape) -> int:
-    """Bytes held at once: a step's arguments, results and what is between, and the results of the next one.
+def speed(config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None) -> float:
+    """Operations a second; see `Engine.speed`."""
+    size = work.probe_shape(memory_formula.dimensions(config, shape, vocabulary, base), shape)
+    half = config.precision == "bfloat16"
+    a, b = (jnp.ones(part, jnp.bfloat16 if half else jnp.float32) for part in (size[:2], size[1:]))
+    devices = jax_devices.chosen()
+    with jax.default_matmul_precision("default" if half else "float32"):
+        one = work.speed(lambda: jnp.matmul(a, b).block_until_ready(), size)
+    return one * (1 if devices[0].platform == "cpu" else len(devices))  # a CPU's share its cores
 
-    Two steps are in flight, and what a step returns is allocated when it is started: measured, with neither a second
-    copy of what is between nor of what is donated.
+
+def _peak(config: TrainingConfig, d: Dimensions, shape: Shape, mesh: Any) -> int:
+    """Bytes that a device holds at once: a step's arguments, what is between, and what is made of them.
+
+    All that is trained is donated. Its parameters are counted once more: measured, they are now and then held twice,
+    where the next step is started before this one has let go of them. What a CPU's products pack of the vocabulary's
+    projection, the analysis leaves out.
     """
     precise = config.precision == "float32"
-    with jax.default_matmul_precision("float32" if precise else "default"):
-        found = lowered(config, d, shape).compile().memory_analysis()
+    with jax.default_matmul_precision("float32" if precise else "default"), mesh or nullcontext():
+        found = lowered(config, d, shape, mesh).compile().memory_analysis()
+    weights = memory_formula.held(config, d)["optimizer"] // 2
     made = found.output_size_in_bytes - found.alias_size_in_bytes
-    return int(found.argument_size_in_bytes + found.temp_size_in_bytes + 2 * made)
+    divided = 1 if mesh is None else mesh.shape["fsdp"] * mesh.shape["tensor"]
+    made += 2 * d.vocabulary * min(d.width, 256)
+    return int(found.argument_size_in_bytes + found.temp_size_in_bytes + made + weights // divided)
 
 
-def lowered(config: TrainingConfig, d: Dimensions, shape: Shape) -> Any:
+def lowered(config: TrainingConfig, d: Dimensions, shape: Shape, mesh: Any = None) -> Any:
     """The step of a model without arrays."""
-    compute = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
-    model = Decoder(d, compute)
-    if config.method == "lora":
-        model.adapt(config.lora)
-    definition, trained, frozen = nnx.split(model, model.trained, ...)
-    trained = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), trained)
-    frozen = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, compute), frozen)
+    model = decoder(config, d, mesh)
+    definition, *states = nnx.split(model, model.trained, ...)
+    trained, frozen = (
+        _without_arrays(state, kind, mesh) for state, kind in zip(states, (np.float32, model.compute), strict=True)
+    )
     optimizer: Any = jax_step.optimizer(config)
     if config.accumulation > 1:
         optimizer = optax.MultiSteps(optimizer, config.accumulation)
+    state = jax.eval_shape(optimizer.init, trained)
+    if mesh is not None:
+        like = {(x.shape, x.dtype): x.sharding for x in jax.tree.leaves(trained)}
+        state = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=like.get((x.shape, x.dtype))), state
+        )
 
     def step(trained: Any, frozen: Any, state: Any, inputs: Any) -> Any:
         def loss(trained: Any) -> Any:
@@ -83,8 +112,24 @@ def lowered(config: TrainingConfig, d: Dimensions, shape: Shape) -> Any:
         update, state = optimizer.update(gradient, state, trained)
         return optax.apply_updates(trained, update), state, value, total, norm
 
-    inputs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), jax_step.inputs(_batch(shape)))
-    return jax.jit(step, donate_argnums=(2,)).lower(trained, frozen, jax.eval_shape(optimizer.init, trained), inputs)
+    rows = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(jax_devices.ROWS))
+    inputs = {
+        name: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=rows if np.ndim(x) else None)
+        for name, x in jax_step.inputs(_batch(shape), shards=jax_devices.row_shards(mesh)).items()
+    }
+    return jax.jit(step, donate_argnums=(0, 2)).lower(trained, frozen, state, inputs)
+
+
+def _without_arrays(state: Any, kind: Any, mesh: Any) -> Any:
+    """Shapes, and where they lie on the mesh."""
+    made = [
+        (
+            path,
+            value.replace(jax.ShapeDtypeStruct(value.shape, kind, sharding=jax_folder.place(value, value.shape, mesh))),
+        )
+        for path, value in nnx.to_flat_state(state)
+    ]
+    return nnx.from_flat_state(made)
 
 
 def _batch(shape: Shape) -> Batch:

@@ -5,130 +5,43 @@ Hugging Face layout, so that a folder's tensor names are the parameters' paths (
 
 Axes: B rows, T tokens, D width, K key and value heads, G query heads for each of them, h size of a head,
 V vocabulary, S keys; `B K` and `B T` are one axis, the first outer. Parameters are float32; `compute` is the
-type of activations. Kernels are (in, out), partitioned over the mesh axes `fsdp` and `tp` where there is a mesh.
+type of activations.
 """
 
 import math
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
-from tunix_rt.training.config import LoraChoice
+from tunix_rt.training.config import LoraChoice, TrainingConfig
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.jax_attention import attend, attend_causally
-
-# Else a parameter with mesh axes could not be made where there is no mesh; Tunix sets it too.
-flax.config.update("flax_always_shard_variable", False)
-
+from tunix_rt.training.engines.jax_parts import Linear, Norm, Table, rotate, turns
 
 # Keys and values of past tokens, (B K, S, h) each, for every layer.
 Cache = list[tuple[Array, Array]]
 
 
-def frequencies(dimensions: Dimensions, *, local: bool = False) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Radians a position for each pair of a head's axes, (h / 2,); `local`: of the layers with a window.
-
-    theta^(-2i/h) (arXiv:2104.09864), and for `rope_type: llama3` as transformers' `_compute_llama3_parameters`.
-    """
-    theta = dimensions.local_rope_theta if local else None
-    exponents = np.arange(0, dimensions.head_size, 2, dtype=np.float32) / dimensions.head_size
-    if theta is not None:
-        return (1.0 / (np.float32(theta) ** exponents)).astype(np.float32)
-    plain = 1.0 / (np.float32(dimensions.rope_theta) ** exponents) / np.float32(dimensions.rope_factor)
-    scaling = dimensions.rope_scaling
-    if scaling is None:
-        return plain.astype(np.float32)
-    turns = scaling.original_positions * plain / (2 * math.pi)
-    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
-    kept = np.clip((turns - low) / (high - low), 0, 1)
-    return (kept * plain + (1 - kept) * plain / scaling.factor).astype(np.float32)
-
-
-def turns(dimensions: Dimensions, positions: Any, numbers: Any = np) -> list[tuple[Any, Any]]:
-    """Cosines and sines of the angles at positions, (..., h / 2), for every layer.
-
-    By NumPy where the positions are known: XLA would work them out anew for every row and head that they turn, which
-    took a tenth of a small model's step.
-    """
-    two = dimensions.local_rope_theta is not None
-    made = []
-    for local in (False, True) if two else (False,):
-        angles = positions[..., None].astype(np.float32) * frequencies(dimensions, local=local)
-        made.append((numbers.cos(angles), numbers.sin(angles)))
-    return [made[two and dimensions.window_of(layer) is not None] for layer in range(dimensions.layers)]
-
-
-def rotate(x: Array, cosines: Array, sines: Array) -> Array:
-    """Turn pairs (i, i + h/2) of the last axis; cosines and sines broadcast to (..., h/2)."""
-    cosines, sines = cosines.astype(x.dtype), sines.astype(x.dtype)
-    first, second = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
-
-
-def _parameter(shape: tuple[int, ...], axes: tuple[str | None, ...] | None = None, kind: Any = nnx.Param) -> Any:
-    """A parameter without its array; `jax_folder.fill` brings that."""
-    return kind(jax.ShapeDtypeStruct(shape, jnp.float32), **({"out_sharding": axes} if axes else {}))
-
-
-class Norm(nnx.Module):  # type: ignore[misc]  # flax is untyped
-    """x / rms(x) * (offset + weight), in float32 (arXiv:1910.07467); the offset is 1 in Gemma, else 0."""
-
-    def __init__(self, size: int, d: Dimensions) -> None:
-        self.weight = _parameter((size,))
-        self.epsilon, self.offset = d.norm_epsilon, 1.0 if d.gemma else 0.0
-
-    def __call__(self, x: Array) -> Array:
-        wide = x.astype(jnp.float32)
-        scale = jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.epsilon)
-        weight = self.weight[...] + self.offset if self.offset else self.weight[...]
-        return (weight * (wide * scale)).astype(x.dtype)
-
-
-class Linear(nnx.Module):  # type: ignore[misc]  # flax is untyped
-    """x kernel + bias, in the type of x; once adapted, + scale x a b."""
-
-    def __init__(self, inputs: int, outputs: int, axes: tuple[str, str], *, bias: bool = False) -> None:
-        self.kernel = _parameter((inputs, outputs), axes)
-        self.bias = _parameter((outputs,)) if bias else None
-        self.scale: float | None = None
-        self.axes = axes
-
-    def adapt(self, rank: int, scale: float) -> None:
-        """Add an update of low rank (arXiv:2106.09685), without its arrays."""
-        inputs, outputs = self.kernel.shape
-        self.lora_a = _parameter((inputs, rank), (self.axes[0], None), nnx.LoRAParam)
-        self.lora_b = _parameter((rank, outputs), (None, self.axes[1]), nnx.LoRAParam)
-        self.scale = scale
-
-    def __call__(self, x: Array) -> Array:
-        out = x @ self.kernel[...].astype(x.dtype)
-        if self.scale is not None:
-            out = out + x @ self.lora_a[...].astype(x.dtype) @ self.lora_b[...].astype(x.dtype) * self.scale
-        return out if self.bias is None else out + self.bias[...].astype(x.dtype)
-
-
-class Table(nnx.Module):  # type: ignore[misc]  # flax is untyped
-    """Rows by token id."""
-
-    def __init__(self, rows: int, width: int) -> None:
-        self.weight = _parameter((rows, width), ("tp", "fsdp"))
-
-    def __call__(self, tokens: Array) -> Array:
-        return _look_up(self.weight[...], tokens)
+def decoder(config: TrainingConfig, dimensions: Dimensions, mesh: Any = None) -> "Decoder":
+    """The decoder that a config trains, without arrays."""
+    model = Decoder(dimensions, jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32)
+    if config.method == "lora":
+        model.adapt(config.lora)
+    model.checkpointing, model.loss_chunk, model.mesh = config.activation_checkpointing, config.loss_chunk, mesh
+    return model
 
 
 class Attention(nnx.Module):  # type: ignore[misc]  # flax is untyped
     def __init__(self, d: Dimensions) -> None:
         size = d.head_size
-        self.q_proj = Linear(d.width, d.heads * size, ("fsdp", "tp"), bias=d.qkv_bias)
-        self.k_proj = Linear(d.width, d.kv_heads * size, ("fsdp", "tp"), bias=d.qkv_bias)
-        self.v_proj = Linear(d.width, d.kv_heads * size, ("fsdp", "tp"), bias=d.qkv_bias)
-        self.o_proj = Linear(d.heads * size, d.width, ("tp", "fsdp"))
+        self.q_proj = Linear(d.width, d.heads * size, ("fsdp", "tensor"), bias=d.qkv_bias)
+        self.k_proj = Linear(d.width, d.kv_heads * size, ("fsdp", "tensor"), bias=d.qkv_bias)
+        self.v_proj = Linear(d.width, d.kv_heads * size, ("fsdp", "tensor"), bias=d.qkv_bias)
+        self.o_proj = Linear(d.heads * size, d.width, ("tensor", "fsdp"))
         if d.qk_norm:
             self.q_norm, self.k_norm = Norm(size, d), Norm(size, d)
         self.dimensions = d
@@ -160,9 +73,9 @@ class Attention(nnx.Module):  # type: ignore[misc]  # flax is untyped
 
 class Mlp(nnx.Module):  # type: ignore[misc]  # flax is untyped
     def __init__(self, d: Dimensions) -> None:
-        self.gate_proj = Linear(d.width, d.hidden, ("fsdp", "tp"))
-        self.up_proj = Linear(d.width, d.hidden, ("fsdp", "tp"))
-        self.down_proj = Linear(d.hidden, d.width, ("tp", "fsdp"))
+        self.gate_proj = Linear(d.width, d.hidden, ("fsdp", "tensor"))
+        self.up_proj = Linear(d.width, d.hidden, ("fsdp", "tensor"))
+        self.down_proj = Linear(d.hidden, d.width, ("tensor", "fsdp"))
         self.activation = jax.nn.gelu if d.gemma else jax.nn.silu  # gelu by tanh, as jax has it
 
     def __call__(self, x: Array) -> Array:
@@ -180,6 +93,16 @@ class Layer(nnx.Module):  # type: ignore[misc]  # flax is untyped
             self.pre_feedforward_layernorm, self.post_feedforward_layernorm = Norm(d.width, d), Norm(d.width, d)
         self.window, self.softcap = window, d.attention_softcap
 
+    def __call__(self, x: Array, turned: tuple[Any, Any], seen: Array | None) -> tuple[Array, tuple[Array, Array]]:
+        """The residual stream (B T, D) after the layer, and its keys and values; `seen` as `attend` has it, of packed
+        rows."""
+        q, k, v = self.self_attn.project(self.input_layernorm(x), *turned)
+        if seen is None:
+            mixed = attend_causally(q, k, v, window=self.window, softcap=self.softcap)
+        else:
+            mixed = attend(q, k, v, seen, self.softcap)
+        return self.after(x, mixed), (k, v)
+
     def after(self, x: Array, mixed: Array) -> Array:
         """What follows attention: the residual stream (B T, D), and what its heads mixed, (B K, G, T, h)."""
         attended = self.self_attn.merge(mixed)
@@ -191,7 +114,15 @@ class Layer(nnx.Module):  # type: ignore[misc]  # flax is untyped
 
 
 class Decoder(nnx.Module):  # type: ignore[misc]  # flax is untyped
-    """Token ids in, hidden states or logits out. Made without arrays; `jax_folder.fill` brings them."""
+    """Token ids in, hidden states or logits out. Made without arrays; `jax_folder.fill` brings them.
+
+    Attributes:
+        compute: type of activations.
+        trained: kind of the parameters that are trained; the others are frozen.
+        checkpointing: going back, a layer is computed again from the residual stream before it.
+        loss_chunk: supervised tokens whose logits the loss holds at once; None: as suits the device.
+        mesh: that the parameters lie on; None: one device.
+    """
 
     def __init__(self, dimensions: Dimensions, compute: Any = jnp.float32) -> None:
         d = dimensions
@@ -199,10 +130,13 @@ class Decoder(nnx.Module):  # type: ignore[misc]  # flax is untyped
         self.layers = nnx.List([Layer(d, d.window_of(index)) for index in range(d.layers)])
         self.norm = Norm(d.width, d)
         if not d.tied:
-            self.lm_head = Linear(d.width, d.vocabulary, ("fsdp", "tp"))
+            self.lm_head = Linear(d.width, d.vocabulary, ("fsdp", "tensor"))
         self.dimensions = d
         self.compute = compute
         self.trained: Any = nnx.Param
+        self.checkpointing = False
+        self.loss_chunk: int | None = None
+        self.mesh: Any = None
 
     def adapt(self, lora: LoraChoice) -> None:
         """Add an adapter, without its arrays; from here on it alone is `trained`."""
@@ -230,7 +164,7 @@ class Decoder(nnx.Module):  # type: ignore[misc]  # flax is untyped
     def prefill(
         self, tokens: Array, segments: Array | None = None, positions: Array | None = None
     ) -> tuple[Array, Cache]:
-        """`hidden`, and the keys and values of all tokens."""
+        """`hidden`, and the keys and values of all tokens (none with `checkpointing`)."""
         if positions is None:
             angles = turns(self.dimensions, np.arange(tokens.shape[1]))
         else:
@@ -240,13 +174,12 @@ class Decoder(nnx.Module):  # type: ignore[misc]  # flax is untyped
         x = self._embed(tokens.reshape(-1))
         cache = []
         for layer, turned in zip(self.layers, angles, strict=True):
-            q, k, v = layer.self_attn.project(layer.input_layernorm(x), *turned)
-            if masks:
-                mixed = attend(q, k, v, masks[layer.window], layer.softcap)
-            else:
-                mixed = attend_causally(q, k, v, window=layer.window, softcap=layer.softcap)
-            x = layer.after(x, mixed)
-            cache.append((k, v))
+            seen = masks.get(layer.window)
+            if self.checkpointing:
+                x = _again(layer, x, turned, seen)
+                continue
+            x, kept = layer(x, turned, seen)
+            cache.append(kept)
         return self.norm(x).reshape(*tokens.shape, -1), cache
 
     def _masks(self, segments: Array) -> dict[int | None, Array]:
@@ -292,37 +225,47 @@ class Decoder(nnx.Module):  # type: ignore[misc]  # flax is untyped
             filled.append((keys, values))
         return self.norm(x), filled
 
+    @property
+    def projection(self) -> Array:
+        """Onto the vocabulary, (D, V)."""
+        return self.embed_tokens.weight[...].T if self.dimensions.tied else self.lm_head.kernel[...]
+
     def logits(self, hidden: Array) -> Array:
         """(..., D) -> float32 (..., V)."""
-        kernel = self.embed_tokens.weight[...].T if self.dimensions.tied else self.lm_head.kernel[...]
-        logits = (hidden @ kernel.astype(hidden.dtype)).astype(jnp.float32)
-        cap = self.dimensions.final_softcap
-        return logits if cap is None else cap * jnp.tanh(logits / cap)
+        return logits(hidden, self.projection, self.dimensions.final_softcap)
 
     def __call__(self, tokens: Array) -> Array:
         """(B, T) -> float32 (B, T, V)."""
         return self.logits(self.hidden(tokens))
 
 
-# A table's gradient is a scatter, which runs on one core of a CPU; up to this many entries a product is faster.
-_SMALL_VOCABULARY = 1024
+def logits(hidden: Array, projection: Array, softcap: float | None) -> Array:
+    """(..., D) and (D, V) -> float32 (..., V); with a soft cap c, c tanh(x / c) (Gemma 2)."""
+    made = (hidden @ projection.astype(hidden.dtype)).astype(jnp.float32)
+    return made if softcap is None else softcap * jnp.tanh(made / softcap)
 
 
-@jax.custom_vjp  # type: ignore[untyped-decorator]  # jax is untyped
-def _look_up(table: Array, tokens: Array) -> Array:
-    return jnp.take(table, tokens, axis=0)
+def _again(layer: Layer, x: Array, turned: tuple[Any, Any], seen: Array | None) -> Array:
+    """`layer`, computed once more going back: of it, the residual stream before it alone is kept.
 
+    Neither `nnx.remat`, which fails on a traced module, nor `jax.checkpoint`, whose barrier XLA drops on a CPU: all
+    layers are then computed again at once, and nothing is saved. That the second x depends on the gradient is not to
+    be overlooked.
+    """
+    definition, state = nnx.split(layer)
 
-def _look_up_forward(table: Array, tokens: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _look_up(table, tokens), (table, tokens)
+    def through(state: Any, x: Array) -> Array:
+        out: Array = nnx.merge(definition, state)(x, turned, seen)[0]
+        return out
 
+    @jax.custom_vjp  # type: ignore[untyped-decorator]  # jax is untyped
+    def checkpointed(state: Any, x: Array) -> Array:
+        return through(state, x)
 
-def _look_up_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, None]:
-    table, tokens = kept
-    flat, ids = gradient.reshape(-1, gradient.shape[-1]).astype(table.dtype), tokens.reshape(-1)
-    if len(table) <= _SMALL_VOCABULARY:
-        return jax.nn.one_hot(ids, len(table), dtype=table.dtype, axis=0) @ flat, None
-    return jnp.zeros_like(table).at[ids].add(flat), None
+    def backward(kept: tuple[Any, Array], gradient: Array) -> Any:
+        state, x = kept
+        return jax.vjp(through, state, x + 0 * gradient)[1](gradient)
 
-
-_look_up.defvjp(_look_up_forward, _look_up_backward)
+    checkpointed.defvjp(lambda state, x: (through(state, x), (state, x)), backward)
+    out: Array = checkpointed(state, x)
+    return out

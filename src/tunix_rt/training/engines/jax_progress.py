@@ -37,6 +37,8 @@ class Steps:
         self._job, self._trainer, self.progress = job, trainer, progress
         self._first = first
         self.step = first
+        self._machine = jax_devices.machine(trainer.model.mesh)
+        self.shards = jax_devices.row_shards(trainer.model.mesh)
         self.tokens = 0  # of the step that is being fed
         self.ids: list[tuple[str, ...]] = []  # of its micro-batches
         self._losses: list[Any] = []
@@ -63,7 +65,7 @@ class Steps:
         if not (force or progress.checkpoint_due(self.step)):
             return False
         self._tell_all()
-        progress.save(self.step, jax_state.tensors(state_of(self._trainer)), jax_devices.machine())
+        progress.save(self.step, jax_state.tensors(state_of(self._trainer)), self._machine)
         return True
 
     def latest_step(self) -> int:
@@ -84,7 +86,7 @@ class Steps:
     def _evaluate(self) -> None:
         _, evaluate = self._trainer.jit_train_and_eval_step(cache_nnx_graph=True)
         batches = self._job.batches.evaluation
-        sums = [evaluate(jax_step.inputs(batch))[1] for batch in batches]
+        sums = [evaluate(jax_step.inputs(batch, shards=self.shards))[1] for batch in batches]
         tokens = sum(int(batch.supervised[:, 1:].sum()) for batch in batches)
         self.progress.evaluated(self.step, math.fsum(float(value) for value in jax.device_get(sums)) / tokens, tokens)
 
@@ -105,7 +107,7 @@ class Feed(hooks.DataHooks):  # type: ignore[misc]  # tunix is untyped
         steps.tokens += int(batch.lengths.sum())
         steps.ids.append(batch.ids)
         self._micro = (self._micro + 1) % job.config.accumulation
-        return jax_step.inputs(batch, progress.rate(steps.step + 1))
+        return jax_step.inputs(batch, progress.rate(steps.step + 1), steps.shards)
 
     def load_next_eval_batch(self, _: Any) -> None:
         return None

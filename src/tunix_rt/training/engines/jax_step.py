@@ -12,21 +12,18 @@ from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import Batch
 
 
-def inputs(batch: Batch, rate: float = 0.0) -> dict[str, Any]:
-    """A batch and its step's learning rate as arrays.
+def inputs(batch: Batch, rate: float = 0.0, shards: int = 1) -> dict[str, Any]:
+    """A batch and its step's learning rate as arrays; rows are filled up to a multiple of `shards`.
 
     Not its lengths: what pads a row on the right is seen by nobody. The rate comes from outside so that one compiled
     step serves every schedule.
     """
-    made = {
-        "tokens": batch.tokens,
-        "supervised": batch.supervised,
-        "weight": np.float32(batch.weight),
-        "rate": np.float32(rate),
-    }
-    if batch.segments is None:
-        return made
-    return {**made, "segments": batch.segments, "positions": batch.positions}
+    rows = {"tokens": batch.tokens, "supervised": batch.supervised}
+    if batch.segments is not None and batch.positions is not None:
+        rows |= {"segments": batch.segments, "positions": batch.positions}
+    more = -len(batch.tokens) % shards
+    filled = {name: np.pad(array, ((0, more), (0, 0))) for name, array in rows.items()} if more else rows
+    return {**filled, "weight": np.float32(batch.weight), "rate": np.float32(rate)}
 
 
 class Clipping(NamedTuple):

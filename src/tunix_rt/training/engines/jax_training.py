@@ -6,6 +6,7 @@ subclasses.
 """
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,13 @@ def train(job: Job) -> Outcome:
         DiskFull: while a checkpoint or the model was written.
     """
     precise = job.config.precision == "float32"  # accelerators else multiply float32 in fewer bits
-    mesh = jax_devices.mesh()
+    mesh = jax_devices.mesh(job.config.mesh)
     with jax.default_matmul_precision("float32" if precise else "default"), mesh or nullcontext():
-        before = resumed(job, jax_devices.machine())
+        before = resumed(job, jax_devices.machine(mesh))
         if job.stopping():  # a large model takes long to read or make
             return Outcome("stopped", before.step if before else 0)
         model, content = jax_folder.first(job, mesh)
-        outcome = _run(job, model, before, mesh) if job.total_steps else _untrained(job, model)
+        outcome = _run(job, model, before) if job.total_steps else _untrained(job, model)
         if outcome.reason == "stopped":
             return outcome
         sweep(job.folder)
@@ -55,9 +56,9 @@ def train(job: Job) -> Outcome:
         return outcome
 
 
-def _run(job: Job, model: Decoder, before: Header | None, mesh: Any) -> Outcome:
+def _run(job: Job, model: Decoder, before: Header | None) -> Outcome:
     """Train, and leave the result's parameters in the model."""
-    trainer = make_trainer(job, model, before, mesh)
+    trainer = make_trainer(job, model, before)
     with np.errstate(over="ignore"):  # Tunix takes a perplexity of every loss
         trainer.train(())
     outcome, best = trainer.steps.progress.outcome(trainer.steps.step)
@@ -79,7 +80,7 @@ def _take_parameters(checkpoint: Path, model: Any) -> None:
     nnx.update(model, parameters)
 
 
-def make_trainer(job: Job, model: Decoder, before: Header | None = None, mesh: Any = None) -> "Trainer":
+def make_trainer(job: Job, model: Decoder, before: Header | None = None) -> "Trainer":
     """A trainer of `model`, at the start or at the checkpoint `before`, the one of `job.resume_from`."""
     if before is None and job.start is not None:
         checkpoints.verify(job.start)
@@ -90,13 +91,14 @@ def make_trainer(job: Job, model: Decoder, before: Header | None = None, mesh: A
         peft_trainer.TrainingConfig(
             eval_every_n_steps=job.config.eval_every_steps,  # ours runs in `Steps`
             gradient_accumulation_steps=job.config.accumulation if job.config.accumulation > 1 else None,
+            data_sharding_axis=(jax_devices.ROWS,),
             max_steps=None,  # the data ends, and there is no progress bar
         ),
         metrics_logger=_Silent(),
     ).with_loss_fn(jax_loss.loss, has_aux=True)
     state = state_of(trainer)
-    if mesh is not None:
-        jax_devices.spread(state["optimizer"], mesh)
+    if model.mesh is not None:
+        jax_devices.spread(state["optimizer"], model.mesh)
     if before is not None and job.resume_from is not None:
         jax_state.restore(job.resume_from, state)
     nnx.update(trainer.model, state["parameters"])
@@ -112,6 +114,8 @@ class Trainer(peft_trainer.PeftTrainer):  # type: ignore[misc]  # tunix is untyp
     """PeftTrainer, with the learning rate from outside and the norm of the whole step's gradient."""
 
     steps: Steps
+    _jitted_train_step_fn: Any
+    _jitted_eval_step_fn: Any
 
     def create_train_step_fn(self) -> Any:
         step = super().create_train_step_fn()
@@ -127,6 +131,19 @@ class Trainer(peft_trainer.PeftTrainer):  # type: ignore[misc]  # tunix is untyp
             return loss, (loss, norm), norm
 
         return training_step
+
+    def jit_train_and_eval_step(self, skip_jit: bool = False, cache_nnx_graph: bool = False) -> Any:
+        """Both steps, compiled. Tunix' own step does not donate the parameters: it holds a second copy of them, of
+        frozen ones too, and a third one while two steps are in flight. And on a mesh it would lay the optimizer's
+        arrays elsewhere than their parameters, where the mesh does not divide them."""
+        del skip_jit, cache_nnx_graph
+        if self._jitted_train_step_fn is None:
+            step = nnx.jit(self.create_train_step_fn(), donate_argnames=("model", "optimizer"))
+            evaluate = nnx.jit(self.create_eval_step_fn())
+            # Tunix looks into the inner partial.
+            self._jitted_train_step_fn = partial(nnx.cached_partial(step, self.model, self.optimizer))
+            self._jitted_eval_step_fn = partial(nnx.cached_partial(evaluate, self.model))
+        return self._jitted_train_step_fn, self._jitted_eval_step_fn
 
     def _post_process_train_step(self, aux: Any) -> None:
         self.steps.ran(*aux)

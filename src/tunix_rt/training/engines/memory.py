@@ -8,6 +8,8 @@ from pathlib import Path
 
 TERMS = ("parameters", "gradients", "optimizer", "activations", "logits", "temporary")
 
+_HOPELESS = 3  # the formula says at most half as much again as is so
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -29,7 +31,7 @@ class Memory:
         optimizer: AdamW's two moments.
         activations: what is kept for going back, and all that is held in between.
         logits: with the copies that their loss makes.
-        temporary: updated parameters before they replace the old ones (JAX), of this step and the next; and the batch.
+        temporary: the batch; in JAX also updated parameters beside the old ones.
         available: what the device has free; None: unknown.
     """
 
@@ -53,8 +55,9 @@ class Memory:
 
     @property
     def hopeless(self) -> bool:
-        """What is held whatever the batch does not fit."""
-        return self.available is not None and self.parameters + self.optimizer > self.available
+        """What is held whatever the batch does not fit, or so much more is needed that no closer look is."""
+        held = self.parameters + self.optimizer
+        return self.available is not None and (held > self.available or self.peak > _HOPELESS * self.available)
 
     @property
     def ample(self) -> bool:

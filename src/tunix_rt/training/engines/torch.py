@@ -1,4 +1,4 @@
-"""The PyTorch engine on a CPU or one CUDA GPU. Loaded by name (`engines.load`), for it imports torch."""
+"""The PyTorch engine on a CPU or CUDA GPUs. Loaded by name (`engines.load`), for it imports torch."""
 
 import importlib
 from collections.abc import Callable
@@ -26,17 +26,29 @@ def memory(
     config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None, exactly: Callable[[Memory], bool]
 ) -> Memory:
     """Predict a step's peak memory before anything is allocated; see `Engine.memory`."""
-    predicting = importlib.import_module("tunix_rt.training.engines.torch_memory")  # imports transformers
+    predicting = importlib.import_module("tunix_rt.training.engines.torch_memory")
     found: Memory = predicting.memory(config, shape, vocabulary, base, exactly)
+    return found
+
+
+def speed(config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None) -> float:
+    """Measure the device; see `Engine.speed`."""
+    predicting = importlib.import_module("tunix_rt.training.engines.torch_memory")
+    found: float = predicting.speed(config, shape, vocabulary, base)
     return found
 
 
 def train(job: Job) -> Outcome:
     """Train and write `model/`; see `Engine.train`."""
     # Importing transformers takes seconds, which planning need not wait for.
-    training = importlib.import_module("tunix_rt.training.engines.torch_training")
+    mesh = torch_devices.mesh(job.config.mesh)
     try:
-        outcome: Outcome = training.train(job)
+        if mesh != (1, 1) and job.total_steps > 0:
+            processes = importlib.import_module("tunix_rt.training.engines.torch_processes")
+            outcome: Outcome = processes.train(job, mesh)
+        else:
+            training = importlib.import_module("tunix_rt.training.engines.torch_training")
+            outcome = training.train(job)
     except torch.OutOfMemoryError as error:
         raise Failed(
             f"The device has too little memory for this training: {cut(str(error))}",

@@ -17,6 +17,23 @@ LOGITS_BYTES = 256 * 2**20
 """Logits are held up to this many bytes at once where `loss_chunk` is left open."""
 
 
+class Loss(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """`total` of a model as a module: what is divided among devices comes together where a module is called.
+
+    Args:
+        model: of transformers.
+        d: its dimensions.
+        loss_chunk: see `total`.
+    """
+
+    def __init__(self, model: Any, d: Dimensions, loss_chunk: int | None) -> None:
+        super().__init__()
+        self.model, self._dimensions, self._loss_chunk = model, d, loss_chunk
+
+    def forward(self, batch: Batch) -> Any:
+        return total(self.model, self._dimensions, batch, self._loss_chunk)
+
+
 def total(model: Any, d: Dimensions, batch: Batch, loss_chunk: int | None = None) -> Any:
     """Summed cross entropy of a batch's supervised tokens, each predicted from those before it, in nats: a scalar.
 
@@ -28,6 +45,7 @@ def total(model: Any, d: Dimensions, batch: Batch, loss_chunk: int | None = None
     """
     device = model.device
     length, rows = max(2, int(batch.lengths.max())), batch.lengths > 0
+    rows[0] |= not rows.any()  # one that is padding alone, where a device has no other
     tokens = torch.from_numpy(batch.tokens[rows, :length]).to(device, torch.int64)
     where = torch.from_numpy(np.flatnonzero(targets(batch)[rows, 1:length])).to(device)
     hidden = model.model(input_ids=tokens, use_cache=False, **_seen(batch, d, rows, length, device)).last_hidden_state

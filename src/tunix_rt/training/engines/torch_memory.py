@@ -1,31 +1,15 @@
-"""The memory of the PyTorch step at its peak, by running it on tensors that have shapes and no numbers.
+"""The memory of the PyTorch step at its peak: by formula, then by running it on fake tensors (`torch_fake`)."""
 
-What trains is what runs here: the same model, loss, clipping and optimizer, dispatched op by op over fake tensors,
-while every storage is counted from its making to its end.
-"""
-
-import contextlib
-import weakref
+import importlib
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import (
-    Batch,
-    architecture,
-    memory_formula,
-    torch_devices,
-    torch_loss,
-    torch_model,
-    torch_training,
-)
+from tunix_rt.training.engines import memory_formula, model_folder, torch_devices, work
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
 
@@ -35,11 +19,38 @@ def memory(
 ) -> Memory:
     """Predict the peak; see `Engine.memory`."""
     d = memory_formula.dimensions(config, shape, vocabulary, base)
-    rough = memory_formula.formula(config, d, shape, available(), in_place=True)
-    if config.method == "lora" or not exactly(rough):  # PEFT moves its layers, which fake tensors do not allow
-        return rough
-    peak, method = memory_formula.by_layers(lambda d: _peak(config, d, shape), d, "fake tensors")
-    return memory_formula.split(rough, peak, method)
+    mesh = torch_devices.mesh(config.mesh)
+    shape = replace(shape, rows=-(-shape.rows // math.prod(mesh)))
+    rough = memory_formula.torch_formula(config, d, shape, available())
+    told = _of_each(rough, d, mesh)
+    if not exactly(told):
+        return told
+    # Imports transformers, which takes seconds that a refusal by formula need not wait for.
+    fake = importlib.import_module("tunix_rt.training.engines.torch_fake")
+    peak, method = memory_formula.by_layers(lambda d: fake.peak(config, d, shape), d, "fake tensors")
+    return _of_each(memory_formula.split(rough, peak, method), d, mesh)
+
+
+def _of_each(alone: Memory, d: Dimensions, mesh: tuple[int, int]) -> Memory:
+    """The memory of each device of a mesh, from that of one which has its rows and all parameters.
+
+    Parameters and gradients come together beside what is held: those of no layer, and of two layers at once.
+    """
+    devices, parts = math.prod(mesh), mesh[1]
+    if devices == 1:
+        return alone
+    sizes = {name: math.prod(shape) for name, shape in model_folder.tensor_shapes(d).items()}
+    layers = sum(size for name, size in sizes.items() if name.startswith("model.layers.")) / sum(sizes.values())
+    together = int((alone.parameters + alone.gradients) * (1 - layers + layers * min(1, 2 / d.layers)))
+    on_cpu = torch_devices.device().type == "cpu"  # whose devices have one memory
+    return replace(
+        alone,
+        parameters=alone.parameters // parts,
+        gradients=alone.gradients // parts,
+        optimizer=alone.optimizer // parts,
+        temporary=alone.temporary + together,
+        available=alone.available // devices if on_cpu and alone.available is not None else alone.available,
+    )
 
 
 def available() -> int | None:
@@ -48,66 +59,17 @@ def available() -> int | None:
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_bytes()
 
 
-def _peak(config: TrainingConfig, d: Dimensions, shape: Shape) -> int:
-    device, adapter = torch_devices.device(), config.lora if config.method == "lora" else None
-    half = config.precision == "bfloat16"
-    kind = torch.bfloat16 if half and adapter else torch.float32
-    batch = _batch(shape)
-    with FakeTensorMode(allow_non_fake_inputs=True), _Storages() as storages:
-        model = torch_model.make(d, architecture.to_json(d), None, device, kind, adapter)
-        if config.activation_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        parameters = torch_model.trained(model)
-        optimizer = torch_training.optimizer(config, parameters)
-        model.train()
-        storages.peak = storages.now  # making the model is another matter
-        for _ in range(min(config.accumulation, 2)):
-            with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
-                loss = torch_loss.total(model, d, batch, config.loss_chunk) / batch.weight
-            (loss / config.accumulation).backward()
-            del loss
-        torch_training.clip(parameters, config.clip_norm)
-        optimizer.step()
-    return int(storages.peak)
+def speed(config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None) -> float:
+    """Operations a second; see `Engine.speed`."""
+    size = work.probe_shape(memory_formula.dimensions(config, shape, vocabulary, base), shape)
+    device = torch_devices.device()
+    kind = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    a, b = (torch.ones(part, dtype=kind, device=device) for part in (size[:2], size[1:]))
 
+    def product() -> None:
+        torch.mm(a, b)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
-class _Storages(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
-    """Bytes of all live storages that were made within it, and the most there have been."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._live: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
-                self._see(leaf.untyped_storage())
-        return out
-
-    def _see(self, storage: Any) -> None:
-        if storage in self._live:
-            return
-        size = storage.nbytes()
-        self._live[storage] = size
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._gone, size)
-
-    def _gone(self, size: int) -> None:
-        self.now -= size
-
-
-def _batch(shape: Shape) -> Batch:
-    """As full as a batch can be."""
-    size = (shape.rows, shape.width)
-    ones = np.ones(size, np.int32)
-    return Batch(
-        tokens=ones,
-        supervised=np.ones(size, np.bool_),
-        lengths=np.full(shape.rows, shape.width, np.int32),
-        weight=1.0,
-        segments=ones if shape.packed else None,
-        positions=ones if shape.packed else None,
-    )
+    devices = math.prod(torch_devices.mesh(config.mesh)) if device.type == "cuda" else 1  # a CPU's share its cores
+    return devices * work.speed(product, size)

@@ -16,8 +16,10 @@ from transformers import initialization
 
 from tunix_rt.training.config import LoraChoice
 from tunix_rt.training.engines.architecture import Dimensions
+from tunix_rt.training.engines.torch_alone import ALONE, Alone
 
 _ADAPTER = ".default."  # PEFT's name of the only adapter, which its folders leave out
+_ADAPTED = ".base_layer."  # PEFT's name of what was there
 
 
 def make(
@@ -46,7 +48,6 @@ def make(
     model.tie_weights()
     # PyTorch leaves the padding's embedding as it is; ids that Gemma's defaults call so may be tokens here.
     model.get_input_embeddings().padding_idx = None
-    _fill(dict(model.named_parameters()), tensors)
     if lora is not None:
         import peft  # takes a second, which only adapters need wait for
 
@@ -54,17 +55,26 @@ def make(
             r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), task_type="CAUSAL_LM"
         )
         peft.get_peft_model(model, choice)  # changes the layers in place
-        _fill(trained(model), tensors)
+    if tensors is not None:
+        fill(model, tensors)
     return model
+
+
+def fill(model: Any, tensors: Mapping[str, NDArray[Any]], team: Alone = ALONE) -> None:
+    """Give a model, or this device's part of it, its numbers by their names in a folder."""
+    for name, parameter in _named(model).items():
+        put(parameter, tensors[name], team)
 
 
 def trained(model: Any) -> dict[str, Any]:
     """The parameters that are trained by their names in a folder."""
-    found = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    return {
-        f"base_model.model.{name.replace(_ADAPTER, '.')}" if _ADAPTER in name else name: value
-        for name, value in found.items()
-    }
+    return {name: value for name, value in _named(model).items() if value.requires_grad}
+
+
+def put(value: Any, array: NDArray[Any], team: Alone) -> None:
+    """Copy numbers into a tensor, of one that is divided this device's."""
+    with torch.no_grad():
+        team.own(value).copy_(to_torch(team.rows(array)))
 
 
 def to_torch(array: NDArray[Any]) -> Any:
@@ -92,9 +102,9 @@ class Tensors(Mapping[str, NDArray[Any]]):
         return len(self._values)
 
 
-def _fill(parameters: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]] | None) -> None:
-    if tensors is None:
-        return
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(to_torch(tensors[name]))
+def _named(model: Any) -> dict[str, Any]:
+    """All parameters by their names in a folder."""
+    return {
+        f"base_model.model.{name.replace(_ADAPTER, '.')}" if _ADAPTER in name else name.replace(_ADAPTED, "."): value
+        for name, value in model.named_parameters()
+    }

@@ -30,13 +30,19 @@ from tunix_rt.training.engines import (
 from tunix_rt.training.engines.beginning import Beginning, beginning
 from tunix_rt.training.engines.checkpoints import Header, Tensor
 from tunix_rt.training.engines.progress import Progress, resumed
+from tunix_rt.training.engines.torch_alone import ALONE, Alone
 from tunix_rt.training.engines.whole_folder import sweep
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_PARAMETERS = "parameters."
 
 
-def train(job: Job) -> Outcome:
+def train(job: Job, team: Alone = ALONE) -> Outcome:
     """Train from `job.resume_from` or the start to `job.total_steps`, and write `model/`.
+
+    Args:
+        job: what is trained; each process of a team has it.
+        team: this process's part in it.
 
     Raises:
         BadInput: a base folder or checkpoint that cannot be read.
@@ -44,22 +50,29 @@ def train(job: Job) -> Outcome:
         Failed: a loss or gradient that is not finite.
         DiskFull: while a checkpoint or the model was written.
     """
-    torch_devices.make_exact()
-    before = resumed(job, torch_devices.machine())
+    torch_devices.make_exact(team.size)
+    before = resumed(job, torch_devices.machine(team.mesh))
     if job.stopping():  # a large model takes long to read or make
         return Outcome("stopped", before.step if before else 0)
     begun = beginning(job)
-    trainer = Trainer(job, begun, before)
+    trainer = Trainer(job, begun, before, team)
     outcome = trainer.run()
-    if outcome.reason == "completed":
+    if outcome.reason == "completed" and team.first:
         sweep(job.folder)
-        _write_result(job, begun, trainer.model)
+        _write_result(job, begun, _result(job, outcome) if team.size > 1 else torch_model.Tensors(trainer.model))
     return outcome
 
 
-def _write_result(job: Job, begun: Beginning, model: Any) -> None:
+def _result(job: Job, outcome: Outcome) -> dict[str, NDArray[Any]]:
+    """The trained parameters, from the checkpoint that has them whole, when each device holds a part."""
+    path = checkpoints.path_of(job.folder, outcome.step if outcome.best_step is None else outcome.best_step)
+    stored = checkpoints.load(path)
+    return {name.removeprefix(_PARAMETERS): array for name, array in stored.items() if name.startswith(_PARAMETERS)}
+
+
+def _write_result(job: Job, begun: Beginning, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Write `model/`: the whole model in the config's precision, or the adapter in float32."""
-    folder, tensors = job.folder / "model", torch_model.Tensors(model)
+    folder = job.folder / "model"
     if job.config.method == "lora" and job.base is not None:
         lora.write_adapter(folder, tensors, job.config.lora, job.base, job.special, job.tokenizer)
         return
@@ -72,7 +85,7 @@ class _Done(NamedTuple):
 
     step: int
     tokens: int
-    losses: list[Any]
+    losses: Any
     norm: Any
     ids: list[tuple[str, ...]]
 
@@ -84,18 +97,23 @@ class Trainer:
         job: what is trained.
         begun: the model before its first step.
         before: the checkpoint `job.resume_from`; None at the start.
+        team: this process's part in it.
     """
 
-    def __init__(self, job: Job, begun: Beginning, before: Header | None = None) -> None:
-        config, self._job = job.config, job
+    def __init__(self, job: Job, begun: Beginning, before: Header | None = None, team: Alone = ALONE) -> None:
+        config, self._job, self._team = job.config, job, team
         self.device = torch_devices.device()
         adapter = config.lora if config.method == "lora" else None
         half = adapter is not None and config.precision == "bfloat16"
         kind = torch.bfloat16 if half else torch.float32  # what is trained is float32 always
-        self.dimensions = begun.dimensions
-        self.model = torch_model.make(begun.dimensions, begun.content, begun.tensors, self.device, kind, adapter)
+        # Several devices get their parts of what is made on the host, where memory that nobody has written takes none.
+        where = self.device if team.size == 1 else torch.device("cpu")
+        self.model = torch_model.make(begun.dimensions, begun.content, None, where, kind, adapter)
         if config.activation_checkpointing:
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self._loss = torch_loss.Loss(self.model, begun.dimensions, config.loss_chunk)
+        team.divide(self._loss, self.model.model.layers)
+        torch_model.fill(self.model, begun.tensors, team)
         self.parameters = torch_model.trained(self.model)
         self.optimizer = optimizer(config, self.parameters)
         self.step = before.step if before else 0
@@ -135,24 +153,24 @@ class Trainer:
         """Summed loss of a batch, in the config's precision."""
         half = self._job.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            return torch_loss.total(self.model, self.dimensions, batch, self._job.config.loss_chunk)
+            return self._loss(batch)
 
     def _train_step(self) -> _Done:
         config, losses, tokens, ids = self._job.config, [], 0, []
         for micro in range(config.accumulation):
             batch = self._job.batches.training(self.step + 1, micro)
-            loss = self.loss(batch) / batch.weight
-            (loss / config.accumulation).backward()
+            loss = self.loss(self._team.share(batch)) / batch.weight
+            (loss * self._team.size / config.accumulation).backward()  # a team's gradient is the mean of its members'
             losses.append(loss.detach())
             tokens += int(batch.lengths.sum())
             ids.append(batch.ids)
-        norm = clip(self.parameters, config.clip_norm)
+        norm = clip(self.parameters, config.clip_norm, self._team)
         for group in self.optimizer.param_groups:
             group["lr"] = self.progress.rate(self.step + 1)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return _Done(self.step, tokens, losses, norm, ids)
+        return _Done(self.step, tokens, self._team.sum(torch.stack(losses)), norm, ids)
 
     def _tell(self, left: int) -> None:
         """Tell all steps but the newest `left`."""
@@ -163,8 +181,8 @@ class Trainer:
     def _evaluate(self) -> None:
         self.model.eval()
         batches = self._job.batches.evaluation
-        with torch.inference_mode():
-            sums = [self.loss(batch) for batch in batches]
+        with torch.no_grad():
+            sums = self._team.sum(torch.stack([self.loss(self._team.share(batch)) for batch in batches]))
         self.model.train()
         tokens = sum(int(torch_loss.targets(batch).sum()) for batch in batches)
         self.progress.evaluated(self.step, math.fsum(float(value) for value in sums) / tokens, tokens)
@@ -172,14 +190,23 @@ class Trainer:
     def _save(self) -> None:
         self._tell(0)
         tensors = {
-            name: Tensor(tuple(value.shape), np.float32, functools.partial(_fetched, value))
+            name: Tensor(tuple(value.shape), np.float32, functools.partial(self._fetched, value))
             for name, value in self._state().items()
         }
-        self.progress.save(self.step, tensors, torch_devices.machine())
+        if self._team.first:
+            self.progress.save(self.step, tensors, torch_devices.machine(self._team.mesh))
+            return
+        for tensor in tensors.values():  # which the first writes
+            tensor.fetch()
+        self.progress.saved(self.step, checkpoints.path_of(self._job.folder, self.step))
+
+    def _fetched(self, value: Any) -> NDArray[Any]:
+        array: NDArray[Any] = self._team.whole(value.detach()).cpu().numpy()
+        return array
 
     def _state(self) -> dict[str, Any]:
         """All that a step changes, by name."""
-        found = {f"parameters.{name}": value for name, value in self.parameters.items()}
+        found = {f"{_PARAMETERS}{name}": value for name, value in self.parameters.items()}
         for moment in _MOMENTS:
             found |= {
                 f"optimizer.{moment}.{name}": self.optimizer.state[value][moment]
@@ -189,20 +216,14 @@ class Trainer:
 
     def _take_parameters(self, checkpoint: Path) -> None:
         self._restore(
-            checkpoint, {f"parameters.{name}": value for name, value in self.parameters.items()}, "parameters."
+            checkpoint, {f"{_PARAMETERS}{name}": value for name, value in self.parameters.items()}, _PARAMETERS
         )
 
     def _restore(self, checkpoint: Path, state: Mapping[str, Any], prefix: str) -> None:
         expected = {name: (tuple(value.shape), np.float32) for name, value in state.items()}
         stored = checkpoints.load(checkpoint, expected, prefix)
-        with torch.no_grad():
-            for name, value in state.items():
-                value.copy_(torch_model.to_torch(stored[name]))
-
-
-def _fetched(value: Any) -> NDArray[Any]:
-    array: NDArray[Any] = value.detach().cpu().numpy()
-    return array
+        for name, value in state.items():
+            torch_model.put(value, stored[name], self._team)
 
 
 def optimizer(config: TrainingConfig, parameters: Mapping[str, Any]) -> Any:
@@ -225,10 +246,10 @@ def optimizer(config: TrainingConfig, parameters: Mapping[str, Any]) -> Any:
     return made
 
 
-def clip(parameters: Mapping[str, Any], limit: float | None) -> Any:
+def clip(parameters: Mapping[str, Any], limit: float | None, team: Alone = ALONE) -> Any:
     """Scale the whole gradient down to a global norm of at most `limit`; its norm before, a scalar."""
     gradients = [value.grad for value in parameters.values()]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = team.whole(torch.nn.utils.get_total_norm(gradients))
     if limit is not None:
-        torch._foreach_mul_(gradients, limit / norm.clamp(min=limit))
+        torch._foreach_mul_([team.own(gradient) for gradient in gradients], limit / norm.clamp(min=limit))
     return norm

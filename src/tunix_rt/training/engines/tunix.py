@@ -44,6 +44,13 @@ def memory(
     return found
 
 
+def speed(config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None) -> float:
+    """Measure the device; see `Engine.speed`."""
+    predicting = importlib.import_module("tunix_rt.training.engines.jax_memory")
+    found: float = predicting.speed(config, shape, vocabulary, base)
+    return found
+
+
 def train(job: Job) -> Outcome:
     """Train and write `model/`; see `Engine.train`."""
     # Importing Tunix takes seconds, which planning and generating need not wait for.

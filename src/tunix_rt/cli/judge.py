@@ -1,0 +1,100 @@
+"""`tunix-rt judge`: which judges there are, and what one of them is worth."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunix_rt.base.errors import Problem
+from tunix_rt.base.settings import Settings
+from tunix_rt.cli import show
+from tunix_rt.evaluation import files, judges
+from tunix_rt.evaluation.judges.calibrate import Calibration, Figure, LabelLine, calibrate
+
+
+@click.group()
+def judge() -> None:
+    """See what judges there are; hold one against human labels."""
+
+
+@judge.command("list")
+@show.json_option
+def list_judges(as_json: bool) -> None:
+    """Show every judge with its parameters; a package that is broken is named."""
+    found = [_about(name) for name in judges.names()]
+    if as_json:
+        show.document({"judges": found})
+        return
+    show.table(
+        ("judge", "parameters (default)", "what it says"),
+        [
+            (
+                one["name"],
+                ", ".join(f"{key} ({value['default']})" for key, value in one["parameters"].items()) or "-",
+                one["description"] or one["problem"],
+            )
+            for one in found
+        ],
+    )
+    show.say("With parameters: --judge NAME:key=value,key=value")
+
+
+def _about(name: str) -> dict[str, Any]:
+    try:
+        kind = judges.kind(name)
+    except Problem as problem:
+        return {"name": name, "description": None, "parameters": {}, "problem": problem.detail}
+    parameters = {
+        key: {"default": field.default, "description": field.description}
+        for key, field in kind.parameters.model_fields.items()
+    }
+    return {"name": name, "description": kind.description, "parameters": parameters, "problem": None}
+
+
+@judge.command("calibrate")
+@click.option("--labels", required=True, metavar="FILE", type=click.Path(path_type=Path), help="JSONL; see below.")
+@click.option("--judge", "name", default=judges.DEFAULT, show_default=True, help="NAME[:key=value,...].")
+@click.option("--repeats", type=click.IntRange(1, 100), default=2, show_default=True, help="Times each item is judged.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
+@show.json_option
+def calibrate_judge(labels: Path, name: str, repeats: int, seed: int, as_json: bool) -> None:
+    """Compare a judge with human labels.
+
+    A line of labels is {id, prompt, expected_answer, output, label}, the label 1 for right and 0 for wrong. Outputs to
+    the same prompt with different labels make the pairs that a judge of pairs is asked about, in both orders.
+    """
+    with files.opened(labels) as file, files.naming(body=labels):
+        lines = files.lines(file, LabelLine, "a label {id, prompt, expected_answer, output, label}")
+    found = calibrate(lines, name, Settings(), repeats, seed)
+    if as_json:
+        show.document(asdict(found))
+    else:
+        _show(found)
+
+
+def _show(found: Calibration) -> None:
+    click.echo(f"{found.judge} {found.version} ({found.digest[:19]}) against {found.n_items} labels")
+    click.echo(f"unscored {found.n_unscored}")
+    accepted = "accepted {} right and {} wrong, rejected {} right and {} wrong".format(*found.table)
+    click.echo(accepted)
+    rows = [
+        ("agreement", found.agreement, 100, "%"),
+        ("Cohen's kappa", found.kappa, 1, ""),
+        ("same verdict when repeated", found.repeated, 100, "%"),
+        ("same preference in both orders", found.swapped, 100, "%"),
+        ("right one of a pair preferred", found.preferred, 100, "%"),
+        ("correlation of error and length", found.length_bias, 1, ""),
+        ("characters, wrongly accepted less wrongly rejected", found.length_difference, 1, ""),
+    ]
+    shown = [(name, *_cells(figure, scale, unit)) for name, figure, scale, unit in rows]
+    show.table(("", "figure", "95 % interval", "n"), shown, right=("figure", "95 % interval", "n"))
+
+
+def _cells(figure: Figure | None, scale: int, unit: str) -> tuple[str, str, object]:
+    if figure is None:
+        return "not asked", "", ""
+    if figure.value is None or figure.ci is None:
+        return "not defined", "", figure.n
+    low, high = (f"{scale * end:.4g}" for end in figure.ci)
+    return f"{scale * figure.value:.4g} {unit}".strip(), f"{low} to {high}", figure.n
