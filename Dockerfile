@@ -3,6 +3,13 @@
 # installed, the lock which version, and uv refuses what has another hash. pip cannot do that: with hashes in its
 # constraints it refuses the package of this folder, which has none.
 
+FROM node:20-slim AS web
+WORKDIR /build/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci
+COPY web ./
+RUN npm run build
+
 FROM python:3.11-slim AS build
 RUN pip install --no-cache-dir uv==0.13.9
 ENV VIRTUAL_ENV=/opt/tunix-rt UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
@@ -10,8 +17,9 @@ RUN uv venv --python /usr/local/bin/python3 "$VIRTUAL_ENV"
 WORKDIR /build
 COPY pyproject.toml requirements.lock ./
 RUN uv pip install --compile-bytecode -r pyproject.toml --extra tunix --extra postgres --constraints requirements.lock
-COPY README.md LICENSE ./
+COPY README.md LICENSE hatch_build.py ./
 COPY src ./src
+COPY --from=web /build/src/tunix_rt/web/dist ./src/tunix_rt/web/dist
 RUN uv pip install --compile-bytecode --no-deps .
 
 FROM python:3.11-slim

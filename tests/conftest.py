@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 
@@ -13,6 +14,10 @@ from tunix_rt import migrations
 from tunix_rt.app import create_app
 from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
+
+# How long examples take says something about the machine, and nothing about the code.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 os.environ.pop("TUNIX_RT_URL", None)
 os.environ.pop("TUNIX_RT_DATABASE_URL", None)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from tunix_rt import __version__, migrations, monitor, pipeline, worker
+from tunix_rt import __version__, migrations, monitor, pipeline, web, worker
 from tunix_rt.base import http
 from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
@@ -17,6 +17,7 @@ from tunix_rt.evaluation.standings import Keeper
 from tunix_rt.jobs import loop
 from tunix_rt.jobs.here import Here
 from tunix_rt.regression.routes import router as regression
+from tunix_rt.runs.feed import Feed
 from tunix_rt.runs.routes import router as runs
 from tunix_rt.runs.status import LocalEngines
 from tunix_rt.runs.tail import Hub
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.database = database = Database(settings.sqlalchemy_url)
         handlers = worker.handlers(database, settings)
         app.state.hub = hub = Hub(database, settings.home)
+        app.state.feed = feed = Feed(database)
         app.state.lists = Together[bytes]()
         app.state.standings = Keeper()
         app.state.local_engines = LocalEngines()
@@ -45,12 +47,14 @@ def create_app(settings: Settings) -> FastAPI:
             await migrations.prepare(settings, database)
             background += [
                 asyncio.create_task(hub.run()),
+                asyncio.create_task(feed.run()),
                 asyncio.create_task(loop.keep_reaping(database, handlers, settings.lease_seconds)),
                 asyncio.create_task(monitor.hand_in(database)),
             ]
             yield
         finally:
             hub.close()
+            feed.close()
             stopping.set()
             for task in background:
                 task.cancel()
@@ -65,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     http.install(app, app.state.requests.seen)
     for router in (monitor.router, traces, datasets, runs, evaluation, regression):
         app.include_router(router)
+    web.mount(app)
     return app
 
 

@@ -240,6 +240,13 @@ async def test_items_are_filtered_and_paged_in_the_order_of_the_eval_set(api: ht
         assert (await api.get(f"/api/evaluations/{found['id']}/items?{query}")).status_code == 422
 
 
+async def test_one_item_is_asked_for_by_its_id(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+    found = await evaluate(api, "model", answers(), made["name"])
+    assert [row["id"] for row in await item_rows(api, found, item="q7")] == ["q7"]
+    assert await item_rows(api, found, item="q7000") == []
+
+
 async def test_an_evaluation_is_found_by_a_unique_beginning_of_its_id(api: httpx.AsyncClient) -> None:
     made = await store(api)
     found = await evaluate(api, "model", answers(), made["name"])

@@ -64,10 +64,8 @@ def _member(number: int, folder: Path, base: Path) -> None:
         torch.distributed.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Events]]:
+def trained(folder: Path) -> tuple[Path, dict[str, Events]]:
     """Where the cases were trained: in ddp/ and fsdp/ by two processes, in alone/ by this one, with its events."""
-    folder = tmp_path_factory.mktemp("devices")
     load("torch").train(job(folder / "base", config=config(steps=0)))
     base, told = folder / "base" / "model", {}
     for case, each in jobs(folder / "alone", base).items():
@@ -77,39 +75,30 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, E
     return folder, told
 
 
-@pytest.mark.parametrize("mesh", MESHES)
-@pytest.mark.parametrize("case", CASES)
-def test_two_devices_train_as_one_does(case: str, mesh: str, trained: tuple[Path, dict[str, Events]]) -> None:
-    folder, told = trained
-    losses = [np.load(folder / mesh / f"{case}-{number}.npy") for number in (0, 1)]
-    assert losses[0] == pytest.approx(list(told[case].losses().values()), abs=1e-5)
-    assert list(losses[1]) == list(losses[0])
-    one, two = (load_file(next((folder / name / case / "model").glob("*.safetensors"))) for name in ("alone", mesh))
-    assert one.keys() == two.keys()
-    assert all(np.allclose(two[name], array, atol=1e-5) for name, array in one.items())
-    newest = checkpoints.listed(folder / mesh / case)[-1]
-    shape = dict(zip(("data", "fsdp"), MESHES[mesh], strict=True))
-    assert checkpoints.check(newest, {"seed": 0, "data": {"train": "sha256:1"}}).machine["mesh"] == shape
-
-
-def test_a_checkpoint_of_two_devices_is_gone_on_from_by_one(
-    trained: tuple[Path, dict[str, Events]], tmp_path: Path
-) -> None:
-    folder, told = trained
+def test_two_devices_train_as_one_does_and_go_on_bit_for_bit(tmp_path: Path) -> None:
+    """One test, for to train the cases takes longer than to look at them."""
+    folder, told = trained(tmp_path)
+    for mesh, shape in MESHES.items():
+        for case in CASES:
+            losses = [np.load(folder / mesh / f"{case}-{number}.npy") for number in (0, 1)]
+            assert losses[0] == pytest.approx(list(told[case].losses().values()), abs=1e-5), (mesh, case)
+            assert list(losses[1]) == list(losses[0])
+            alone, two, again = (
+                next((folder / name / "model").glob("*.safetensors"))
+                for name in (f"alone/{case}", f"{mesh}/{case}", f"{mesh}/{case}-again")
+            )
+            one, both = load_file(alone), load_file(two)
+            assert one.keys() == both.keys()
+            assert all(np.allclose(both[name], array, atol=1e-5) for name, array in one.items()), (mesh, case)
+            assert again.read_bytes() == two.read_bytes(), (mesh, case)
+            newest = checkpoints.listed(folder / mesh / case)[-1]
+            machine = checkpoints.check(newest, {"seed": 0, "data": {"train": "sha256:1"}}).machine
+            assert machine["mesh"] == dict(zip(("data", "fsdp"), shape, strict=True))
     halfway = checkpoints.listed(folder / "fsdp" / "lora")[0]
-    each, events = jobs(tmp_path, folder / "base" / "model")["lora"], Events()
+    each, events = jobs(tmp_path / "one", folder / "base" / "model")["lora"], Events()
     load("torch").train(replace(each, emit=events, resume_from=halfway))
     assert events.of("warning")[0]["changed"]["devices"] == [2, 1]
     assert events.losses() == pytest.approx({step: told["lora"].losses()[step] for step in (9, 10)}, abs=1e-5)
-
-
-@pytest.mark.parametrize("mesh", MESHES)
-def test_two_devices_go_on_bit_for_bit(mesh: str, trained: tuple[Path, dict[str, Events]]) -> None:
-    for case in CASES[:3]:
-        one, two = (
-            next((trained[0] / mesh / name / "model").glob("*.safetensors")) for name in (case, f"{case}-again")
-        )
-        assert one.read_bytes() == two.read_bytes()
 
 
 def test_a_device_that_dies_ends_the_training(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.app.state.hub.close()
+        self.app.state.feed.close()
         self.workers.stop()
         await super().shutdown(sockets)
 

@@ -5,8 +5,8 @@ slots alone: numbers, a name that is replaced throughout, and whatever else the 
 common subsequence of words is found, and each word of the question is weighed: it adds the logarithm of how much
 likelier its fate is in a copy, where any word is changed with probability `CHANGED`, than in another instance, where
 it agrees with a probability that depends on the word. A change that reads like other prompts of the corpus ("gives
-away" for "gets") is one that a template makes. The sum is compared with the prior odds: few questions are copied, and of
-many instances one agrees by chance in more than one of few does.
+away" for "gets") is one that a template makes. The sum is compared with the prior odds: few questions are copied, and
+of many instances one agrees by chance in more than one of few does.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ NUMBER_AGREES = 0.2
 """Chance that a number agrees in another instance of a template, before the corpus is asked."""
 WORD_AGREES = 0.99
 """The same of any other word."""
-COPIED = 0.05
+COPIED = 0.1
 """Share of questions that are taken to be copied, before anything is looked at."""
 TEMPLATE = 5
 """Prompts that hold a phrase, from which on it is one of a template."""
@@ -100,9 +100,10 @@ def align(question: Question, passage: Hashes, figures: Mask, usual: Mask) -> Al
         figures_there = int(np.count_nonzero(figures[j + 1 : next_j]))
         more = max(0, figures_there - int(np.count_nonzero(mine_figures[gap])))
         numbers = int(np.count_nonzero(varying[gap]))
-        long = next_i - i - 1 > _LONGEST
-        lost = 0 if long else max(0, numbers - figures_there)  # without another in its place, which no template does
         around = usual[max(0, j - 1) : max(0, next_j)]
+        long = next_i - i - 1 > _LONGEST
+        # A number that is gone without another in its place: no template does that, but where it ends before.
+        lost = 0 if long or not around.size else max(0, numbers - figures_there)
         if around.size and around.all():
             fates[gap] = np.minimum(fates[gap], 0.0)
             evidence += (more + numbers + 1) * _SLOT_CHANGED

@@ -9,6 +9,7 @@ import numpy as np
 
 from tunix_rt.datasets.alignment import NUMBER_AGREES, TEMPLATE, WORD_AGREES, Question, align
 from tunix_rt.datasets.passages import Lookup, Passages
+from tunix_rt.datasets.phrases import Seen, Sketch
 from tunix_rt.datasets.words import Hashes, Mask, Places, Words
 
 LEAST_WORDS = 8
@@ -23,7 +24,7 @@ _TRUST = 5  # prompts that the corpus has to show before it counts as much as wh
 _COMMON = 64  # a phrase of more questions than these leads to none of them
 _NUMBER = 4.0  # weight of a phrase with a number: that is what tells a question from another of its template
 _BANDS, _ROWS = 48, 2  # of MinHash: pairs with a Jaccard index of 0.3 are found in 99 of 100 cases
-_LEAST_ESTIMATE = 0.15  # of the Jaccard index, by all of the MinHash
+_LEAST_ESTIMATE = 0.2  # of the Jaccard index, by all of the MinHash
 
 
 @dataclass(frozen=True)
@@ -32,61 +33,6 @@ class Passage:
 
     trace: str
     words: Words
-
-
-class Seen:
-    """In how many prompts each phrase of the questions stands, theirs included.
-
-    Args:
-        questions: one text each.
-        length: of a phrase, in words.
-    """
-
-    def __init__(self, questions: Passages, length: int) -> None:
-        self.length = length
-        self.hashes, self.places = questions.grams(length)
-        self.lookup = Lookup(self.hashes)
-        self.keys = self.lookup.keys_of(self.hashes)[1]
-        self.counts = self._distinct(questions.text[self.places], self.keys)
-
-    def _distinct(self, text: Places, keys: Places) -> Places:
-        size = max(1, len(self.lookup.keys))
-        counts: Places = np.bincount(np.unique(text * size + keys) % size, minlength=size)
-        return counts
-
-    def see(self, text: Places, hashes: Hashes) -> tuple[Places, Places]:
-        """Count phrases of prompts; where the questions have them, as `Lookup.keys_of`."""
-        hits, keys = self.lookup.keys_of(hashes)
-        self.counts += self._distinct(text[hits], keys)
-        return hits, keys
-
-    def counts_of(self, begin: int, end: int) -> Places:
-        """For the phrases that begin with the words `begin:end` of the questions, in order."""
-        low, high = np.searchsorted(self.places, (begin, end))
-        found: Places = self.counts[self.keys[low:high]]
-        return found
-
-
-class Sketch:
-    """Counts hashes in constant memory, a few too many: the smaller of two cells (Cormode and Muthukrishnan 2005)."""
-
-    def __init__(self) -> None:
-        self._cells = np.zeros((2, 2**21), np.int64)
-
-    @staticmethod
-    def _places(hashes: Hashes) -> tuple[Hashes, Hashes]:
-        return hashes & np.uint64(2**21 - 1), hashes >> np.uint64(43)
-
-    def add(self, hashes: Hashes) -> None:
-        """Count hashes."""
-        for cells, places in zip(self._cells, self._places(hashes), strict=True):
-            cells += np.bincount(places.astype(np.int64), minlength=len(cells))
-
-    def of(self, hashes: Hashes) -> Places:
-        """How often each came, at most."""
-        first, second = self._places(hashes)
-        least: Places = np.minimum(self._cells[0][first], self._cells[1][second])
-        return least
 
 
 class Candidates:
@@ -100,12 +46,13 @@ class Candidates:
     def keep(self, row: int, score: float, trace: str, words: Words, low: int, high: int) -> None:
         """Keep a passage, `words[low:high]`, for a question where it is among the best."""
         heap = self._heaps[row]
-        passage = words.cut(low, high)
-        known = (entry[2].words.hashes for entry in heap)
-        if score <= self.floor[row] or any(np.array_equal(passage.hashes, hashes) for hashes in known):
+        if score <= self.floor[row]:
+            return
+        hashes = words.hashes[low:high]
+        if any(np.array_equal(hashes, entry[2].words.hashes) for entry in heap if entry[0] == score):
             return
         self._came += 1
-        entry = (score, -self._came, Passage(trace, passage))
+        entry = (score, -self._came, Passage(trace, words.cut(low, high)))
         if len(heap) < _CANDIDATES:
             heapq.heappush(heap, entry)
         else:
@@ -284,7 +231,7 @@ class Near:
         before = np.where(numbers, NUMBER_AGREES, WORD_AGREES)
         chances = (others + _TRUST * before) / (instances - 1 + _TRUST)
         most = np.where(numbers & (instances < TEMPLATE), 0.5, WORD_AGREES)
-        chances = np.clip(chances, 0.001, most)
+        chances = np.clip(chances, 1e-5, most)
         return Question(words.hashes[begin:end], numbers, words.signs[begin:end], chances, instances)
 
 

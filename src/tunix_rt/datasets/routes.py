@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from tunix_rt.base.http import Page, Paged, ReadSession, StrictRoute, WriteSession
-from tunix_rt.datasets import seal, service
-from tunix_rt.datasets.schemas import AuditRequest, BuildRequest, Diff, Manifest
+from tunix_rt.datasets import preview, seal, service
+from tunix_rt.datasets.schemas import AuditRequest, BuildRequest, Diff, Manifest, Preview, Statistics
 from tunix_rt.traces.schemas import TraceRow
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"], route_class=StrictRoute)
@@ -19,6 +19,12 @@ async def build(request: BuildRequest, session: WriteSession, response: Response
     dataset, created = await seal.build(session, request)
     response.status_code = 201 if created else 200
     return service.manifest(dataset)
+
+
+@router.post("/preview")
+async def preview_(request: BuildRequest, session: ReadSession) -> Preview:
+    """What a build would hold, counted now; nothing is sealed."""
+    return await preview.preview(session, request)
 
 
 @router.get("")
@@ -43,6 +49,12 @@ async def manifest(key: str, session: ReadSession) -> Manifest:
 async def traces(key: str, session: ReadSession, paging: Paged, split: str | None = None) -> Page[TraceRow]:
     """Its traces, newest first."""
     return await service.traces(session, key, split, paging)
+
+
+@router.get("/{key}/statistics")
+async def statistics(key: str, session: ReadSession, split: str | None = None) -> Statistics:
+    """How its traces are spread, in bins to draw."""
+    return await preview.statistics(session, key, split)
 
 
 @router.get("/{key}/export.jsonl", response_class=StreamingResponse)

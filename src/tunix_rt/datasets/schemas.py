@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tunix_rt.base.http import Body, Time
-from tunix_rt.traces.schemas import TraceFilters
+from tunix_rt.traces.schemas import TraceFilters, TraceRow
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 Name = Annotated[
@@ -97,6 +97,51 @@ class Manifest(BaseModel):
     provenance: dict[str, Any]
 
 
+class Bin(BaseModel):
+    """How many traces have a figure from `low` to `high`, both included."""
+
+    low: int
+    high: int
+    count: int
+
+
+class Distribution(BaseModel):
+    """How a figure is spread over traces, in bins of one width."""
+
+    min: int
+    mean: float
+    max: int
+    bins: list[Bin]
+
+
+class SourceCount(BaseModel):
+    """How many traces a source has; null: traces that name none."""
+
+    source: str | None
+    count: int
+
+
+class Statistics(BaseModel):
+    """How the traces of a version or split are spread."""
+
+    trace_count: int
+    steps: Distribution | None
+    characters: Distribution | None = Field(description="of prompt, steps and answer together")
+    answer: Distribution | None = Field(description="characters of the final answer")
+    sources: list[SourceCount] = Field(description="the 20 most frequent")
+
+
+class Preview(BaseModel):
+    """What a build would hold."""
+
+    matching: int = Field(description="traces that pass the filters, whatever the limit")
+    trace_count: int
+    splits: dict[str, int] = Field(description="an empty one could not be sealed")
+    steps: Distribution | None
+    characters: Distribution | None
+    sample: list[TraceRow] = Field(description="the first 20 of the selection")
+
+
 class Moved(BaseModel):
     """A trace that both versions hold, in different splits."""
 
@@ -129,3 +174,27 @@ class AuditRequest(Body):
     max_length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
     overlong: Literal["raise", "truncate", "drop"] = "raise"
     split: str | None = None
+
+
+class TokenRow(BaseModel):
+    """A trace as a row of tokens: `truncated` ones first, then what is only read, then from `start` up to `stop` what
+    is supervised, then what is only read again. A row that is not trained has a reason instead of tokens."""
+
+    position: int = Field(description="place in the data set, from 0")
+    trace: str
+    split: str
+    token_count: int
+    ids: list[int]
+    pieces: list[str] = Field(description="how each token reads")
+    truncated: int
+    start: int
+    stop: int
+    reason: str | None
+    detail: str | None
+
+
+class TokenRows(BaseModel):
+    """Some rows of a data set."""
+
+    data: list[TokenRow]
+    next_after: int | None = Field(description="`after` of the next rows; null: there are none")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import IntegrityError
@@ -35,13 +35,17 @@ async def build(session: AsyncSession, request: BuildRequest) -> tuple[Dataset, 
     """
     if request.parent is not None:
         await get(session, request.parent)
+    chosen = await choose(session, request)
+    return await seal(session, request, chosen)
+
+
+async def choose(session: AsyncSession, request: BuildRequest) -> list[Candidate]:
+    """The traces that a request means, in the order of the data set."""
     candidates = _candidates(session, request)
     if request.selection_strategy == "random":
         assert request.seed is not None, "the request demands one"
-        chosen = sample([item async for item in candidates], request.limit, request.seed)
-    else:
-        chosen = [item async for item in candidates]
-    return await seal(session, request, chosen)
+        return sample([item async for item in candidates], request.limit, request.seed)
+    return [item async for item in candidates]
 
 
 async def seal(session: AsyncSession, request: BuildRequest, chosen: list[Candidate]) -> tuple[Dataset, bool]:
@@ -111,6 +115,25 @@ async def get(session: AsyncSession, key: str) -> Dataset:
     if found is None:
         raise NotFound(f"There is no data set {key[:200]!r}.", hint="See what there is: tunix-rt datasets list")
     return found
+
+
+def items(number: int, split: str | None) -> Select[Any]:
+    """The traces of a version, or of one of its splits, with their places; to be ordered by `position`."""
+    query = (
+        select(
+            DatasetItem.position,
+            DatasetItem.split,
+            Trace.id,
+            Trace.trace_version,
+            Trace.prompt,
+            Trace.steps,
+            Trace.final_answer,
+            Trace.meta,
+        )
+        .join(Trace, Trace.number == DatasetItem.trace_number)
+        .where(DatasetItem.dataset_number == number)
+    )
+    return query if split is None else query.where(DatasetItem.split == split)
 
 
 async def _candidates(session: AsyncSession, request: BuildRequest) -> AsyncIterator[Candidate]:

@@ -1,6 +1,5 @@
 """Looking at data sets: manifests, lists, streamed exports, differences, the ledger."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,15 @@ from sqlalchemy.orm import aliased
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, NotFound, nearest
 from tunix_rt.base.http import Page, Paging
-from tunix_rt.datasets import export
+from tunix_rt.datasets import export, tokens
 from tunix_rt.datasets.models import Dataset, DatasetItem
 from tunix_rt.datasets.schemas import AuditRequest, Diff, Manifest, Moved
-from tunix_rt.datasets.seal import get
+from tunix_rt.datasets.seal import get, items
 from tunix_rt.traces.export import record
 from tunix_rt.traces.models import Trace
 from tunix_rt.traces.schemas import TraceFilters, TraceRow
 from tunix_rt.traces.service import find
 from tunix_rt.training.config import DataChoice
-from tunix_rt.training.ledger import Ledger, rows
-from tunix_rt.training.tokenizer import Folder
 
 BATCH = 1000
 NAMED = 100
@@ -83,7 +80,7 @@ async def open_export(database: Database, key: str, name: str, split: str | None
 async def _stream(database: Database, number: int, name: str, split: str | None) -> AsyncIterator[bytes]:
     place, size = -1, 100  # the first batch is small, so that the first byte leaves at once
     while True:
-        query = _items(number, split).where(DatasetItem.position > place).order_by(DatasetItem.position).limit(size)
+        query = items(number, split).where(DatasetItem.position > place).order_by(DatasetItem.position).limit(size)
         async with database.read() as session:
             found = (await session.execute(query)).all()
         if not found:
@@ -94,30 +91,13 @@ async def _stream(database: Database, number: int, name: str, split: str | None)
         place, size = found[-1].position, BATCH
 
 
-def _items(number: int, split: str | None) -> Select[Any]:
-    query = (
-        select(
-            DatasetItem.position,
-            Trace.id,
-            Trace.trace_version,
-            Trace.prompt,
-            Trace.steps,
-            Trace.final_answer,
-            Trace.meta,
-        )
-        .join(Trace, Trace.number == DatasetItem.trace_number)
-        .where(DatasetItem.dataset_number == number)
-    )
-    return query if split is None else query.where(DatasetItem.split == split)
-
-
 async def _refuse_control_tokens(session: AsyncSession, dataset: Dataset, name: str, split: str | None) -> None:
     tokens = export.CONTROL.get(name, ())
     if not tokens:
         return
     texts = (Trace.prompt, Trace.final_answer, cast(Trace.steps, String))
     holds = or_(*(text.contains(token, autoescape=True) for text in texts for token in tokens))
-    found = _items(dataset.number, split).where(holds).order_by(DatasetItem.position).limit(NAMED)
+    found = items(dataset.number, split).where(holds).order_by(DatasetItem.position).limit(NAMED)
     bad = (await session.execute(found)).all()
     if bad:
         raise BadInput(
@@ -174,18 +154,5 @@ async def diff(session: AsyncSession, base: str, other: str) -> Diff:
 
 async def audit(database: Database, home: Path, key: str, request: AuditRequest) -> dict[str, Any]:
     """The ledger of a data set for a tokenizer that the server has; see `training.ledger`."""
-    tokenizer = await asyncio.to_thread(Folder, home / "models" / request.tokenizer)
     choice = DataChoice(template=request.template, max_length=request.max_length, overlong=request.overlong)
-    ledger = Ledger(choice, tokenizer.digest)
-    async with database.read() as session:
-        dataset = await get(session, key)
-    place = -1
-    while True:
-        query = _items(dataset.number, request.split).where(DatasetItem.position > place)
-        async with database.read() as session:
-            found = (await session.execute(query.order_by(DatasetItem.position).limit(BATCH))).all()
-        if not found:
-            return ledger.document()
-        place = found[-1].position
-        traces = [record(row) for row in found]
-        await asyncio.to_thread(lambda batch=traces: list(rows(batch, tokenizer, choice, ledger)))  # type: ignore[misc]  # the default binds this batch
+    return await tokens.ledger(database, home / "models" / request.tokenizer, key, choice, request.split)

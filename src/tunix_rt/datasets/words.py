@@ -87,12 +87,13 @@ def words(texts: Sequence[str]) -> Words:
 
 def _pieces(text: str) -> Iterator[str]:
     """A text in pieces of bounded size, cut at a space where there is one."""
-    while len(text) > _PIECE:
-        cut = text.rfind(" ", 1, _PIECE)
-        cut = _PIECE if cut < 0 else cut
-        yield text[:cut]
-        text = text[cut:]
-    yield text
+    start = 0
+    while len(text) - start > _PIECE:
+        cut = text.rfind(" ", start + 1, start + _PIECE)
+        cut = start + _PIECE if cut < 0 else cut
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
 
 
 def _groups(pieces: list[str]) -> Iterator[list[str]]:

@@ -335,3 +335,28 @@ class BoardView(BaseModel):
     n_older: int
     rows: list[BoardRow]  # those that are held back last
     next_row: uuid.UUID | None  # more rows come after it: ask for them with `row_after`
+
+
+class Piece(BaseModel):
+    """A part of a text; a calculation where `right` says something."""
+
+    text: str
+    right: bool | None
+    value: str | None = Field(description="what the left side of the calculation is")
+
+
+class CheckedText(BaseModel):
+    """A text cut at its calculations: the pieces joined are the text."""
+
+    pieces: list[Piece]
+    apart: list[Piece] = Field(description="noted in the meta, or written so that they have no place in the text")
+
+
+class TraceCalculations(BaseModel):
+    """What a trace calculates."""
+
+    trace_id: uuid.UUID
+    steps: list[CheckedText] = Field(description="in the order of the trace's steps")
+    final_answer: CheckedText
+    right: int
+    wrong: int

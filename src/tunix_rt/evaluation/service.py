@@ -132,6 +132,7 @@ async def items(
     session: AsyncSession,
     evaluation: Evaluation,
     *,
+    item: str | None = None,
     outcome: str | None = None,
     section: str | None = None,
     category: str | None = None,
@@ -146,6 +147,7 @@ async def items(
     Args:
         session: of the caller.
         evaluation: whose.
+        item: only the samples of the item with this id.
         outcome: only such. section: only with this label. category: likewise. difficulty: likewise.
         contaminated: whether the item overlaps with a training trace.
         sort: `position` (the eval set's order), `score`, `latency_s` or `completion_tokens`; with `-` from the top.
@@ -161,6 +163,7 @@ async def items(
     }
     conditions = of_outcome[outcome]
     for column, value in (
+        (EvalItem.item_id, item),
         (EvalItem.section, section),
         (EvalItem.category, category),
         (EvalItem.difficulty, difficulty),

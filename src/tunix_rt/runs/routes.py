@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from pathlib import Path as PathOnDisk
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -16,8 +17,10 @@ from tunix_rt.base.http import Download, Page, Paged, Pagination, ReadSession, S
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.together import Together
 from tunix_rt.datasets import service as datasets
+from tunix_rt.datasets import tokens
+from tunix_rt.datasets.schemas import TokenRows
 from tunix_rt.jobs import workers
-from tunix_rt.runs import artifacts, logs, metrics, search, service, status
+from tunix_rt.runs import artifacts, feed, logs, metrics, search, service, status, tokenizers
 from tunix_rt.runs.schemas import (
     Accepted,
     Artifact,
@@ -32,11 +35,13 @@ from tunix_rt.runs.schemas import (
     RunState,
     Series,
     Status,
+    Tokenizers,
     WorkerView,
 )
 from tunix_rt.runs.states import RunStatus
 from tunix_rt.runs.tail import Hub
 from tunix_rt.training import config as configs
+from tunix_rt.training.config import TrainingConfig
 
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
 
@@ -73,6 +78,12 @@ class EventStream(StreamingResponse):
 
 
 # --- asking -----------------------------------------------------------------------------------------------------
+
+
+@router.get("/api/tunix/config-schema")
+async def config_schema() -> dict[str, Any]:
+    """The training config as JSON Schema: every key with what it means, its bounds and its default."""
+    return TrainingConfig.model_json_schema()
 
 
 @router.get("/api/tunix/status")
@@ -218,6 +229,30 @@ async def follow_logs(
     return EventStream(events, headers=headers)
 
 
+@router.get(
+    "/api/events",
+    status_code=200,
+    response_class=EventStream,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def events(
+    request: Request,
+    run: Annotated[str | None, Query(description="also the logs of this run, as its own stream tells them")] = None,
+    since_seq: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    last_event_id: Annotated[str | None, Header(max_length=32)] = None,
+) -> EventStream:
+    """What happens to all runs as Server-Sent Events: `run` with a row of the list, from now on."""
+    all_runs: feed.Feed = request.app.state.feed
+    streams = [all_runs.stream()]
+    if run is not None:
+        async with _database(request).read() as session:
+            found = await service.find(session, run)
+        hub: Hub = request.app.state.hub
+        streams.append(hub.stream(found.number, _since(last_event_id, since_seq)))
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return EventStream(feed.together(*streams), headers=headers)
+
+
 def _since(last_event_id: str | None, since_seq: int | None) -> int:
     if not last_event_id:  # browsers send an empty one before the first event
         return since_seq or 0
@@ -310,3 +345,49 @@ async def retry(
     accepted = await service.accepted(session, again, _settings(request).lease_seconds)
     response.headers["location"] = accepted.links["self"]
     return accepted
+
+
+# --- tokenizers, and data sets as they make a model see them ----------------------------------------------------
+
+
+@router.get("/api/tokenizers")
+async def tokenizers_(request: Request, session: ReadSession) -> Tokenizers:
+    """The tokenizers that this server has: of model folders and of runs."""
+    newest = await tokenizers.runs(session)
+    return Tokenizers(data=await asyncio.to_thread(tokenizers.listed, _settings(request).home, newest))
+
+
+async def _seen(
+    request: Request,
+    tokenizer: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] = None,
+    run: Annotated[str | None, Query(description="the id of a run, whose own tokenizer is meant")] = None,
+    template: Literal["reasoning", "answer"] = "reasoning",
+    max_length: Annotated[int | None, Query(ge=8, le=1_048_576)] = None,
+    overlong: Literal["raise", "truncate", "drop"] = "raise",
+) -> tuple[PathOnDisk, configs.DataChoice]:
+    """A tokenizer's folder, and how rows are made with it."""
+    async with _database(request).read() as session:
+        folder = await tokenizers.chosen(session, _settings(request).home, tokenizer, run)
+    return folder, configs.DataChoice(template=template, max_length=max_length, overlong=overlong)
+
+
+Seen = Annotated[tuple[PathOnDisk, configs.DataChoice], Depends(_seen)]
+
+
+@router.get("/api/datasets/{key}/ledger")
+async def ledger(key: str, request: Request, seen: Seen, split: str | None = None) -> dict[str, Any]:
+    """The ledger of a data set: what becomes of every row and token with this tokenizer."""
+    return await tokens.ledger(_database(request), seen[0], key, seen[1], split)
+
+
+@router.get("/api/datasets/{key}/tokens")
+async def rows_of_tokens(
+    key: str,
+    request: Request,
+    seen: Seen,
+    split: str | None = None,
+    after: Annotated[int, Query(ge=-1, lt=2**31)] = -1,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> TokenRows:
+    """Rows of a data set token by token, each token supervised, context or truncated."""
+    return await tokens.shown(_database(request), seen[0], key, seen[1], split, after, limit)

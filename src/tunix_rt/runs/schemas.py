@@ -237,3 +237,18 @@ def links(run_id: uuid.UUID, retry_of: uuid.UUID | None = None, dataset_key: str
 
 
 Times = datetime | None
+
+
+class TokenizerView(BaseModel):
+    """A tokenizer that the server has: of a model folder by its name, or of a run."""
+
+    tokenizer: str | None = None
+    run: uuid.UUID | None = None
+    dataset_key: str | None = None
+    created_at: Time | None = None
+
+
+class Tokenizers(BaseModel):
+    """All of them: model folders first, then those of the newest runs."""
+
+    data: list[TokenizerView]

@@ -158,7 +158,7 @@ def _demand(condition: Condition, sqlite: bool) -> ColumnElement[bool]:
     return met
 
 
-_ROW = (
+ROW = (
     Run.id.label("run_id"),
     Run.dataset_key,
     Run.model_id,
@@ -179,7 +179,7 @@ _ROW = (
 async def find(session: AsyncSession, filters: RunFilters, paging: Paging) -> Page[RunRow]:
     """A page of runs, newest first; logs and configs are not read."""
     statement = (
-        select(*_ROW)
+        select(*ROW)
         .where(*where(filters, session), *paging.where(Run.created_at, Run.id))
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(paging.limit + 1)

@@ -220,6 +220,7 @@ async def show_evaluation(session: ReadSession, evaluation_id: str) -> Evaluatio
 async def list_items(
     session: ReadSession,
     evaluation_id: str,
+    item: Label = None,
     outcome: Outcome | None = None,
     section: Label = None,
     category: Label = None,
@@ -235,6 +236,7 @@ async def list_items(
     found = await service.items(
         session,
         evaluation,
+        item=item,
         outcome=outcome,
         section=section,
         category=category,

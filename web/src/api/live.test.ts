@@ -1,0 +1,55 @@
+import { QueryClient } from '@tanstack/react-query'
+import { afterEach, expect, test, vi } from 'vitest'
+
+import { Live, takeRun, type RunRow } from './live'
+import type { ServerEvent } from './sse'
+
+afterEach(() => vi.unstubAllGlobals())
+
+const row = (run_id: string, status: string, step = 0) => ({ run_id, status, progress: { step, total_steps: 9, eta_seconds: null } }) as unknown as RunRow
+
+function stream(...parts: string[]): Response {
+  const encoder = new TextEncoder()
+  return new Response(
+    new ReadableStream({
+      start(controller) {
+        for (const part of parts) controller.enqueue(encoder.encode(part))
+        controller.close()
+      },
+    }),
+  )
+}
+
+test('a row is brought up to date in every list that shows it, and lists are asked again only when a state changed', () => {
+  const client = new QueryClient()
+  const key = ['/api/tunix/runs', '/api/tunix/runs?limit=9']
+  client.setQueryData(key, { data: [row('a', 'running', 1), row('b', 'completed')], pagination: {} })
+  const asked = vi.spyOn(client, 'invalidateQueries')
+  takeRun(client, row('a', 'running', 2))
+  expect(client.getQueryData<{ data: RunRow[] }>(key)?.data.map((each) => each.progress?.step)).toEqual([2, 0])
+  expect(asked).not.toHaveBeenCalled()
+  takeRun(client, row('a', 'completed', 9))
+  expect(asked).toHaveBeenCalledWith({ queryKey: ['/api/tunix/runs'] })
+})
+
+test('a stream that breaks off comes back with the number of the last piece, and says so', async () => {
+  const addresses: string[] = []
+  let since = 0
+  vi.stubGlobal('fetch', (url: string, { signal }: { signal: AbortSignal }) => {
+    addresses.push(url)
+    if (addresses.length === 2) return Promise.reject(new TypeError('Failed to fetch'))
+    if (addresses.length > 3) return new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('stopped'))))
+    return Promise.resolve(stream(`id: ${addresses.length}\nevent: log\ndata: {"se`, `q":${addresses.length}}\n\nevent: run\ndata: {}\n\n`))
+  })
+  const live = new Live()
+  const others: ServerEvent[] = []
+  let returned = 0
+  live.onEvents((events) => others.push(...events))
+  live.onReturn(() => (returned += 1))
+  live.follow({ run: 'r', since: () => since, take: (events) => (since = Number(events.at(-1)?.id)) })
+  const stop = live.start()
+  await vi.waitFor(() => expect(addresses.length).toBe(4), { timeout: 10_000 })
+  stop()
+  expect(addresses).toEqual(['/api/events?run=r', '/api/events?run=r&since_seq=1', '/api/events?run=r&since_seq=1', '/api/events?run=r&since_seq=3'])
+  expect([others.length, returned, live.state]).toEqual([2, 1, 'off'])
+}, 15_000)

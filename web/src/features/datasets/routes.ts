@@ -1,0 +1,10 @@
+import { lazy } from 'react'
+
+import type { PageEntry } from '../../pages'
+import { datasets as text } from '../../text'
+
+export const pages: PageEntry[] = [
+  { path: '/datasets', component: lazy(() => import('./DatasetList')), nav: { title: text.title, icon: 'datasets', order: 20 } },
+  { path: '/datasets/new', component: lazy(() => import('./BuildDataset')), command: text.build },
+  { path: '/datasets/:key', component: lazy(() => import('./DatasetPage')) },
+]

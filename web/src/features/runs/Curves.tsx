@@ -1,0 +1,165 @@
+import { lazy, Suspense, useEffect, useMemo, useRef } from 'react'
+
+import { useGet } from '../../api/hooks'
+import { duration, number } from '../../parts/format'
+import { Face, Section } from '../../parts/Page'
+import { usePlace } from '../../parts/place'
+import { Skeleton } from '../../parts/Skeleton'
+import { runs as text } from '../../text'
+import { joined, smoothed, summed, value, type Axis, type Points } from './curve'
+
+const Chart = lazy(() => import('../../parts/Chart'))
+const MAX_POINTS = 1200
+const WAIT_MS = 2000
+/** Figures without noise. */
+const EVEN = new Set(['epoch', 'learning_rate'])
+
+/** Charts: the losses together, everything else by itself. */
+function groups(keys: string[]): string[][] {
+  const losses: string[] = ['loss', 'eval_loss'].filter((key) => keys.includes(key))
+  const rest = keys.filter((key) => !losses.includes(key) && key !== 'eval_tokens')
+  return [...(losses.length ? [losses] : []), ...rest.map((key) => [key])]
+}
+
+export function Curves({ id, step, live }: { id: string; step: number | undefined; live: boolean }) {
+  const place = usePlace()
+  const amount = Number(place.get('smooth') || '0.3')
+  const logarithmic = place.get('scale') === 'log'
+  const by = (place.get('by') || 'step') as Axis
+  const found = useGet('/api/tunix/runs/{id}/metrics', { at: { id }, query: { max_points: MAX_POINTS } }, { keep: true })
+  const series = found.data?.series
+
+  // The stream tells of each step; the curves are asked for again then, now and then.
+  const { refetch } = found
+  const asked = useRef(0)
+  useEffect(() => {
+    if (!live || step === undefined) return
+    if (asked.current === Infinity) return
+    const wait = Math.max(0, asked.current + WAIT_MS - Date.now())
+    const timer = setTimeout(() => {
+      const began = Date.now()
+      // A long series takes the server a while: the longer, the seldomer it is asked.
+      asked.current = Infinity
+      void refetch().finally(() => {
+        asked.current = Date.now() + 5 * (Date.now() - began)
+      })
+    }, wait)
+    return () => clearTimeout(timer)
+  }, [live, step, refetch])
+  const over = useRef(live)
+  useEffect(() => {
+    if (over.current && !live) void refetch()
+    over.current = live
+  }, [live, refetch])
+
+  const charts = useMemo(() => {
+    if (!series) return []
+    const source = by === 'time' ? series['step_seconds'] : by === 'tokens' ? series['tokens'] : undefined
+    const along = by === 'step' ? (at: number) => at : summed((source ?? []) as Points)
+    return groups(Object.keys(series)).map((keys, at) => {
+      const drawn = keys.flatMap((key, place) => {
+        const points = (series[key] ?? []) as Points
+        const steps = points.map(([point]) => point)
+        const xs = steps.map((point) => along(point) ?? point)
+        const ys = points.map(([, y]) => value(y)).map((y) => (logarithmic && y !== null && y <= 0 ? null : y))
+        const colour = at === 0 ? place : at + 1
+        const calm = key.startsWith('eval_') || EVEN.has(key) || points.length < 20 || amount <= 0
+        if (calm) return [{ xs, ys, series: { name: key, colour } }]
+        return [
+          { xs, ys, series: { name: `${key} (${text.curves.raw})`, colour, faint: true } },
+          { xs, ys: smoothed(steps, ys, amount), series: { name: key, colour } },
+        ]
+      })
+      return { keys, data: joined(drawn), series: drawn.map((each) => each.series) }
+    })
+  }, [series, by, logarithmic, amount])
+
+  return (
+    <Section
+      title={text.curves.title}
+      beside={
+        <div className="row controls">
+          <label className="inline">
+            <span>{text.curves.smooth}</span>
+            <input
+              type="range"
+              min="0"
+              max="1"
+              step="0.05"
+              value={amount}
+              onChange={(event) => place.set({ smooth: event.target.value === '0.3' ? null : event.target.value })}
+            />
+          </label>
+          <label className="inline">
+            <span>{text.curves.scale}</span>
+            <select value={logarithmic ? 'log' : ''} onChange={(event) => place.set({ scale: event.target.value })}>
+              <option value="">{text.curves.linear}</option>
+              <option value="log">{text.curves.log}</option>
+            </select>
+          </label>
+          <label className="inline">
+            <span>{text.curves.by}</span>
+            <select value={by} onChange={(event) => place.set({ by: event.target.value === 'step' ? null : event.target.value })}>
+              <option value="step">{text.curves.step}</option>
+              <option value="time">{text.curves.time}</option>
+              <option value="tokens">{text.curves.tokens}</option>
+            </select>
+          </label>
+        </div>
+      }
+    >
+      <Face loading={found.isPending} problem={found.error} again={() => void found.refetch()} skeleton={<Skeleton lines={2} tall />}>
+        {charts.length === 0 ? (
+          <p className="quiet panel">{text.curves.empty}</p>
+        ) : (
+          <div className="charts">
+            {charts.map(({ keys, data, series: drawn }, at) => (
+              <figure key={keys.join()} className={at === 0 ? 'panel chart-first' : 'panel'}>
+                <figcaption>{keys.join(', ')}</figcaption>
+                <Suspense fallback={<Skeleton lines={1} tall />}>
+                  <Chart
+                    data={data}
+                    series={drawn}
+                    logarithmic={logarithmic}
+                    height={at === 0 ? 280 : 170}
+                    xLabel={text.curves[by]}
+                    xShow={by === 'time' ? duration : undefined}
+                    label={text.curves.chart(keys.join(', '), data[0]?.length ?? 0)}
+                  />
+                </Suspense>
+              </figure>
+            ))}
+          </div>
+        )}
+        {series && charts.length > 0 && (
+          <details>
+            <summary>{text.curves.table(text.curves.title)}</summary>
+            <table className="plain narrow-table">
+              <thead>
+                <tr>
+                  <th scope="col" />
+                  <th scope="col" className="right">{text.curves.latest}</th>
+                  <th scope="col" className="right">{text.curves.lowest}</th>
+                  <th scope="col" className="right">{text.curves.highest}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {Object.entries(series).map(([key, points]) => {
+                  const values = points.map(([, y]) => value(y)).filter((y) => y !== null)
+                  return (
+                    <tr key={key}>
+                      <th scope="row">{key}</th>
+                      <td className="right">{number(points.at(-1)?.[1])}</td>
+                      <td className="right">{values.length ? number(Math.min(...values)) : '–'}</td>
+                      <td className="right">{values.length ? number(Math.max(...values)) : '–'}</td>
+                    </tr>
+                  )
+                })}
+              </tbody>
+            </table>
+          </details>
+        )}
+      </Face>
+    </Section>
+  )
+}

@@ -1,0 +1,200 @@
+import { useEffect, useId } from 'react'
+import { Link } from 'wouter'
+
+import { address, type Query, type Schemas } from '../../api/client'
+import { useList } from '../../api/hooks'
+import { CopyAs } from '../../parts/copy'
+import { Filters, type Filter } from '../../parts/Filters'
+import { duration, number, percent, shortId } from '../../parts/format'
+import { Icon } from '../../parts/Icon'
+import { Progress } from '../../parts/Interval'
+import { Page } from '../../parts/Page'
+import { usePlace, type Place } from '../../parts/place'
+import { shell } from '../../parts/request'
+import { Table, type Column } from '../../parts/Table'
+import { Time } from '../../parts/Time'
+import { runs as text } from '../../text'
+import { RunStatus, STATUSES } from './status'
+
+type Run = Schemas['RunRow']
+
+const FILTERS: Filter[] = [
+  { kind: 'choices', name: 'status', label: text.filters.status, options: STATUSES.map((status) => ({ value: status, label: text.status[status] })) },
+  { kind: 'text', name: 'dataset_key', label: text.filters.dataset },
+  { kind: 'text', name: 'model_id', label: text.filters.model },
+  { kind: 'choice', name: 'engine', label: text.filters.engine, options: ['tunix', 'torch'] },
+  {
+    kind: 'choice',
+    name: 'mode',
+    label: text.filters.mode,
+    options: [
+      { value: 'local', label: text.mode.local },
+      { value: 'dry-run', label: text.mode['dry-run'] },
+    ],
+  },
+  { kind: 'text', name: 'where', label: text.filters.condition, placeholder: text.filters.conditionPlaceholder },
+]
+
+const COLUMNS: Column<Run>[] = [
+  {
+    id: 'run',
+    name: text.columns.run,
+    cell: (run) => (
+      <Link href={`/runs/${run.run_id}`} className="mono" title={run.run_id}>
+        {shortId(run.run_id)}
+      </Link>
+    ),
+  },
+  { id: 'status', name: text.columns.status, sort: (run) => run.status, cell: (run) => <RunStatus status={run.status} /> },
+  { id: 'dataset', name: text.columns.dataset, sort: (run) => run.dataset_key, cell: (run) => run.dataset_key },
+  { id: 'model', name: text.columns.model, wide: true, sort: (run) => run.model_id, cell: (run) => run.model_id },
+  { id: 'engine', name: text.columns.engine, wide: true, sort: (run) => run.engine, cell: (run) => run.engine },
+  { id: 'mode', name: text.columns.mode, wide: true, sort: (run) => run.mode, cell: (run) => text.mode[run.mode] },
+  {
+    id: 'progress',
+    name: text.columns.progress,
+    wide: true,
+    cell: (run) =>
+      run.progress && run.progress.total_steps > 0 ? (
+        <span className="row nowrap">
+          <Progress
+            share={run.progress.step / run.progress.total_steps}
+            label={text.progress.steps(run.progress.step, run.progress.total_steps)}
+          />
+          <span className="quiet small num">{percent(run.progress.step / run.progress.total_steps, 0)}</span>
+        </span>
+      ) : (
+        <span className="quiet">–</span>
+      ),
+  },
+  { id: 'loss', name: text.columns.loss, right: true, wide: true, sort: (run) => finite(run.metrics['loss']), cell: (run) => number(run.metrics['loss']) },
+  { id: 'evalLoss', name: text.columns.evalLoss, right: true, wide: true, sort: (run) => finite(run.metrics['eval_loss']), cell: (run) => number(run.metrics['eval_loss']) },
+  { id: 'score', name: text.columns.score, right: true, wide: true, sort: (run) => run.score, cell: (run) => percent(run.score) },
+  { id: 'created', name: text.columns.created, right: true, sort: (run) => run.created_at, cell: (run) => <Time at={run.created_at} /> },
+  { id: 'started', name: text.columns.started, right: true, wide: true, sort: (run) => run.started_at, cell: (run) => <Time at={run.started_at} /> },
+  { id: 'completed', name: text.columns.completed, right: true, wide: true, sort: (run) => run.completed_at, cell: (run) => <Time at={run.completed_at} /> },
+  {
+    id: 'duration',
+    name: text.columns.duration,
+    right: true,
+    wide: true,
+    sort: (run) => run.duration_seconds,
+    cell: (run) => (run.duration_seconds === null ? <span className="quiet">–</span> : duration(run.duration_seconds)),
+  },
+  { id: 'attempt', name: text.columns.attempt, right: true, wide: true, sort: (run) => run.attempt, cell: (run) => run.attempt },
+]
+const USUAL = ['run', 'status', 'dataset', 'model', 'mode', 'progress', 'loss', 'score', 'created', 'duration']
+/** Rows that are fetched to be sorted by something else than their age. */
+const SORTED_MOST = 1000
+
+function finite(value: number | string | null | undefined): number | null {
+  return typeof value === 'number' ? value : null
+}
+
+function Columns({ place, chosen }: { place: Place; chosen: string[] }) {
+  const id = useId()
+  return (
+    <div className="menu-holder">
+      <button type="button" className="ghost" popoverTarget={id}>
+        <Icon name="columns" size={16} /> {text.columns.label}
+      </button>
+      <fieldset id={id} popover="auto" className="menu">
+        <legend className="unseen">{text.columns.label}</legend>
+        {COLUMNS.slice(1).map((column) => (
+          <label key={column.id} className="menu-item">
+            <input
+              type="checkbox"
+              checked={chosen.includes(column.id)}
+              onChange={(event) => {
+                const next = COLUMNS.map((each) => each.id).filter((each) => (each === column.id ? event.target.checked : chosen.includes(each)))
+                place.set({ columns: next.join() === USUAL.join() ? null : next.join() })
+              }}
+            />
+            {column.name}
+          </label>
+        ))}
+      </fieldset>
+    </div>
+  )
+}
+
+/** `loss<0.5` or `param.seed=1` as the API takes it: a query string splits at the first `=`. */
+export function condition(words: string): Query {
+  const bare = words.replace(/\s+/g, '')
+  if (!bare) return {}
+  const trimmed = /^(metric|param)\./.test(bare) ? bare : `metric.${bare}`
+  const equals = trimmed.indexOf('=')
+  return equals < 0 ? { [trimmed]: '' } : { [trimmed.slice(0, equals)]: trimmed.slice(equals + 1) }
+}
+
+export default function RunList() {
+  const place = usePlace()
+  const query: Query = {
+    status: place.all('status'),
+    dataset_key: place.get('dataset_key'),
+    model_id: place.get('model_id'),
+    engine: place.get('engine'),
+    mode: place.get('mode'),
+    ...condition(place.get('where')),
+  }
+  const order = place.get('sort')
+  const found = useList('/api/tunix/runs', { query, limit: order ? 200 : 100 })
+  const { rows, hasMore, isFetchingMore, more } = found
+  useEffect(() => {
+    if (order && hasMore && !isFetchingMore && rows.length < SORTED_MOST) more()
+  }, [order, hasMore, isFetchingMore, rows.length, more])
+
+  const chosen = (place.get('columns') || USUAL.join()).split(',')
+  const columns = COLUMNS.filter((column) => column.id === 'run' || chosen.includes(column.id))
+  const filtered = FILTERS.some((filter) => place.params.has(filter.name))
+  const start = (
+    <Link className="button primary" href="/runs/new">
+      <Icon name="plus" size={16} /> {text.start}
+    </Link>
+  )
+  return (
+    <Page
+      title={text.title}
+      fills
+      actions={
+        <>
+          <Columns place={place} chosen={chosen} />
+          <CopyAs
+            command={shell(
+              'tunix-rt', 'runs', 'list',
+              ...place.all('status').flatMap((status) => ['--status', status]),
+              ...(['dataset_key', 'model_id', 'engine', 'mode'] as const).flatMap((name) =>
+                place.get(name) ? [`--${name.replace(/_(key|id)$/, (_, end: string) => (end === 'key' ? '' : '-id'))}`, place.get(name)] : [],
+              ),
+            )}
+            request={{ address: address('/api/tunix/runs', { query }) }}
+          />
+          {start}
+        </>
+      }
+      bar={<Filters filters={FILTERS} label={text.filters.label} />}
+      loading={found.isLoading}
+      problem={found.problem}
+      again={found.again}
+      empty={
+        rows.length === 0 && !found.isLoading
+          ? filtered
+            ? { ...text.noneMatch }
+            : { ...text.none, action: start }
+          : null
+      }
+    >
+      {order && hasMore && rows.length >= SORTED_MOST && <p className="quiet small">{text.sortedAmong(rows.length)}</p>}
+      <Table
+        label={text.list}
+        columns={columns}
+        rows={rows}
+        keyOf={(run) => run.run_id}
+        hasMore={order ? hasMore && rows.length < SORTED_MOST : hasMore}
+        more={more}
+        isFetchingMore={isFetchingMore}
+        sortParam="sort"
+      />
+    </Page>
+  )
+}

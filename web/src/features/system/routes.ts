@@ -1,0 +1,12 @@
+import { lazy } from 'react'
+
+import type { PageEntry } from '../../pages'
+import { system as text } from '../../text'
+
+export const pages: PageEntry[] = [
+  {
+    path: '/system',
+    component: lazy(() => import('./System')),
+    nav: { title: text.title, icon: 'system', order: 90 },
+  },
+]
