@@ -1,5 +1,6 @@
 """What a build would hold and what a version holds, in figures; nothing is sealed here."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -11,10 +12,10 @@ from tunix_rt.base.http import Paging
 from tunix_rt.datasets import seal
 from tunix_rt.datasets.models import DatasetItem
 from tunix_rt.datasets.schemas import BuildRequest, Preview, Statistics
-from tunix_rt.datasets.select import split_of
+from tunix_rt.datasets.select import Candidate, split_of
 from tunix_rt.datasets.statistics import distribution, sources
 from tunix_rt.traces.models import Trace
-from tunix_rt.traces.schemas import TraceFilters
+from tunix_rt.traces.schemas import TraceFilters, TraceRow
 from tunix_rt.traces.service import conditions, find
 
 SAMPLE = 20
@@ -27,16 +28,20 @@ async def preview(session: AsyncSession, request: BuildRequest) -> Preview:
     if request.limit is not None:
         count = select(func.count()).select_from(Trace).where(*conditions(request.filters, session))
         matching = await session.scalar(count) or 0
-    splits = Counter(split_of(item.group, request.splits) for item in chosen)
     first = [item.number for item in chosen[:SAMPLE]]
     sample = await find(session, TraceFilters(), Paging(SAMPLE), Trace.number.in_(first))
+    return await asyncio.to_thread(_counted, request, chosen, matching, sample.data)
+
+
+def _counted(request: BuildRequest, chosen: list[Candidate], matching: int, sample: list[TraceRow]) -> Preview:
+    splits = Counter(split_of(item.group, request.splits) for item in chosen)
     return Preview(
         matching=matching,
         trace_count=len(chosen),
         splits={name: splits[name] for name in ("train", *sorted(request.splits))},
         steps=distribution([item.steps for item in chosen]),
         characters=distribution([item.characters for item in chosen]),
-        sample=sample.data,
+        sample=sample,
     )
 
 

@@ -151,13 +151,13 @@ async def _candidates(session: AsyncSession, request: BuildRequest) -> AsyncIter
     if request.selection_strategy == "latest":
         query = query.limit(request.limit)
     key = request.group_by.removeprefix("meta.")
-    async for number, identity, value, steps, characters in await session.stream(
-        query.execution_options(yield_per=BATCH)
-    ):
-        if isinstance(value, dict):
-            # A trace without the key is a group of its own.
-            value = f"{key}={value[key]}" if key in value else identity
-        yield Candidate(number, identity, value, steps, characters)
+    found = await session.stream(query.execution_options(yield_per=BATCH))
+    async for part in found.partitions():  # awaiting each row by itself takes five times as long
+        for number, identity, value, steps, characters in part:
+            if isinstance(value, dict):
+                # A trace without the key is a group of its own.
+                value = f"{key}={value[key]}" if key in value else identity
+            yield Candidate(number, identity, value, steps, characters)
 
 
 def _split(chosen: list[Candidate], request: BuildRequest) -> dict[str, list[str]]:

@@ -144,6 +144,8 @@ export const datasets = {
       template_fails: 'the template fails',
     } as Record<string, string>,
     ledger: 'The ledger',
+    account: (count: number) => `Account for all ${traces(count)}`,
+    accountHint: 'Every row is tokenized, which takes a while; padding is known afterwards.',
     ledgerOk: 'every row can be trained',
     ledgerBad: 'some rows cannot be trained',
     trained: 'trained',

@@ -59,7 +59,7 @@ export const evaluation = {
     choose: 'Pair',
     chooseOne: (name: string) => `Compare ${name}`,
     compare: (some: number) => (some === 2 ? 'Compare the two' : 'Choose two to compare'),
-    markHint: 'The line across all rows is the score of the first.',
+    markHint: 'The line through all rows of a board is the score of its first.',
   },
   decoding: {
     unknown: 'decoding not known',
@@ -267,12 +267,9 @@ export const evaluation = {
     only: 'Show',
     change: 'Change',
     expected: 'Expected',
-    detectable: (share: string) => `So many items show a difference of ${share} or more, 4 times in 5.`,
     side: 'Model',
     sides: 'Both, each over all its items',
-    taken: 'only in this one',
     legend: 'Struck through: only in the first. Underlined: only in the second.',
-    tooLong: 'Too long to be compared word by word.',
   },
   gates: {
     title: 'Gates',

@@ -22,6 +22,8 @@ const said = text.audit
 const PAGE = 20
 /** Tokens of a row that are drawn at first; a row may have a million. */
 const DRAWN = 1500
+/** Up to so many traces all rows are accounted for at once; ten thousand took four seconds. */
+const ACCOUNTED = 20_000
 
 const nameOf = (each: Tokenizer) => (each.run ? `run:${each.run}` : (each.tokenizer ?? ''))
 
@@ -178,7 +180,8 @@ function Chosen({ manifest, tokenizers }: { manifest: Manifest; tokenizers: read
     split: place.get('split'),
   }
   const key = manifest.dataset_key
-  const found = useGet('/api/datasets/{key}/ledger', { at: { key }, query }, { staleTime: Infinity })
+  const [asked, setAsked] = useState(manifest.trace_count <= ACCOUNTED)
+  const found = useGet('/api/datasets/{key}/ledger', { at: { key }, query }, { staleTime: Infinity, enabled: asked })
   const account = found.data as unknown as Account | undefined
   const known = tokenizers.some((each) => nameOf(each) === name)
   return (
@@ -242,7 +245,15 @@ function Chosen({ manifest, tokenizers }: { manifest: Manifest; tokenizers: read
         <SplitChoice manifest={manifest} />
         <CopyAs request={{ address: address('/api/datasets/{key}/ledger', { at: { key }, query }) }} />
       </div>
-      <Face loading={found.isPending} problem={found.error} again={() => void found.refetch()} skeleton={<Skeleton lines={5} />}>
+      {!asked && (
+        <p className="row">
+          <button type="button" onClick={() => setAsked(true)}>
+            {said.account(manifest.trace_count)}
+          </button>
+          <span className="quiet small">{said.accountHint}</span>
+        </p>
+      )}
+      <Face loading={asked && found.isPending} problem={found.error} again={() => void found.refetch()} skeleton={<Skeleton lines={5} />}>
         {account && <LedgerView account={account} />}
       </Face>
       {!found.error && <Rows datasetKey={key} query={query} width={account?.width ?? null} />}

@@ -46,20 +46,20 @@ export function Counts({ fixed, broken, unchanged }: { fixed: number; broken: nu
     { name: words.unchanged, count: unchanged, kind: 'same' },
   ]
   return (
-    <div className="counts">
+    <div className="changed-counts">
       <dl>
         {parts.map((part) => (
           <div key={part.kind}>
             <dt>
-              <span className={`count-swatch ${part.kind}`} aria-hidden="true" /> {part.name}
+              <span className={`changed-swatch kind-${part.kind}`} aria-hidden="true" /> {part.name}
             </dt>
             <dd>{part.count.toLocaleString('en')}</dd>
           </div>
         ))}
       </dl>
       {all > 0 && (
-        <div className="counts-bar" aria-hidden="true">
-          {parts.map((part) => part.count > 0 && <span key={part.kind} className={part.kind} style={{ flexGrow: part.count }} />)}
+        <div className="changed-bar" aria-hidden="true">
+          {parts.map((part) => part.count > 0 && <span key={part.kind} className={`kind-${part.kind}`} style={{ flexGrow: part.count }} />)}
         </div>
       )}
     </div>

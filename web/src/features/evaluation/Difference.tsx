@@ -49,7 +49,7 @@ export function Difference({ value, intervals, band, limit, limitName, zeroName,
       })}
       <div className="difference-row small quiet" aria-hidden="true">
         <span />
-        <span className="ends">
+        <span className="difference-ends">
           <span>{show(-half)}</span>
           <span>{zeroName}</span>
           <span>{show(half)}</span>

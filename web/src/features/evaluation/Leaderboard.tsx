@@ -77,7 +77,9 @@ export default function Leaderboard() {
       }
       bar={
         <>
-          <p className="quiet">{text.leaderboard.intro}</p>
+          <p className="quiet">
+            {text.leaderboard.intro} {text.leaderboard.markHint}
+          </p>
           <div className="close-filters">
             <Filters filters={filters} label={text.leaderboard.filters.label} />
           </div>
