@@ -56,10 +56,17 @@ async def test_a_run_with_an_eval_set_is_evaluated_without_anyone_asking_and_can
     again = await api.post(f"/api/tunix/runs/{run}/evaluate", json={"judge": "answer_correctness"})
     assert again.status_code == 201, again.text
     assert (again.json()["id"] != found["id"], again.json()["score"]) == (True, found["score"])
-    (board,) = (await api.get("/api/tunix/evaluations")).json()["data"]
+    rejudged = await api.post(f"/api/evaluations/{found['id']}/judge?judge=exact")
+    assert (await api.get(f"/api/tunix/runs/{run}")).json()["score"] == rejudged.json()["score"]
+    (board,) = (await api.get("/api/tunix/evaluations?judge=answer_correctness")).json()["data"]
     assert [(row["id"], row["older"]) for row in board["rows"]] == [(again.json()["id"], 1)]
     verified = (await api.post(f"/api/evaluations/{found['id']}/verify")).json()
     assert (verified["ok"], verified["n_judged"]) == (True, made["n_items"])
+    other = await api.post(f"/api/tunix/runs/{run}/evaluate", json={"judge": "exact"})
+    assert (other.status_code, other.json()["judge"]) == (201, "exact")
+    await store(api, [{"id": "a", "prompt": "1 + " * 10_000, "expected_answer": "1"}], name="long")
+    refused = await api.post(f"/api/tunix/runs/{run}/evaluate", json={"eval_set": "long"})
+    assert (refused.status_code, "positions" in refused.json()["detail"]) == (409, True), refused.text
     unknown = await api.post(f"/api/tunix/runs/{run}/evaluate", json={"judge": "answer_corectness"})
     assert (unknown.status_code, "answer_correctness" in unknown.text) == (422, True)
 

@@ -436,7 +436,7 @@ def test_two_packages_with_the_same_source_are_an_error_that_names_both(tmp_path
     package(tmp_path, "acme-traces", {"parity": "tunix_rt.traces.sources.parity:SOURCE"}, {})
     kind, detail, _, other, known = python(tmp_path, ERROR.format(name="parity"))
     assert kind == "Conflict"
-    assert "acme-traces 1.0, tunix-rt " in detail
+    assert "acme-traces 1.0, the package tunix-rt " in detail
     assert other == "addition"
     assert known == BUILT_IN
 

@@ -29,12 +29,12 @@ KIND = "evaluate"
 
 
 async def enqueue(
-    session: AsyncSession, run: Run, eval_set: EvalSet, judge: str, decoding: Decoding, key: str | None = None
+    session: AsyncSession, run: Run, eval_set: str, judge: str, decoding: Decoding, key: str | None = None
 ) -> int:
     """Ask for a run's evaluation; returns the job's number."""
     payload = {
         "run": str(run.id),
-        "eval_set": eval_set.digest,
+        "eval_set": eval_set,
         "judge": judge,
         "max_new_tokens": decoding.max_new_tokens,
         "temperature": decoding.temperature,
@@ -43,6 +43,16 @@ async def enqueue(
     }
     number, _ = await queue.enqueue(session, KIND, payload, key=key, needs=run.engine)
     return number
+
+
+def said(decoding: Decoding) -> Said:
+    """How answers were drawn, as their evaluation has it."""
+    return Said(
+        temperature=decoding.temperature,
+        max_new_tokens=decoding.max_new_tokens,
+        samples=decoding.samples,
+        seed=decoding.seed if decoding.temperature else None,
+    )
 
 
 async def why_none(session: AsyncSession, run: Run) -> str:
@@ -101,13 +111,7 @@ class EvaluateHandler:
         except (Unavailable, Failed) as problem:
             return Outcome(End.CRASHED, problem.detail)
         marks = await service.marks(self._database, run.dataset_key, eval_set)
-        said = Said(
-            temperature=decoding.temperature,
-            max_new_tokens=decoding.max_new_tokens,
-            samples=decoding.samples,
-            seed=decoding.seed if decoding.temperature else None,
-        )
-        return Outcome(End.DONE, result=Done(run, eval_set, judge, answered, judged, said, marks))
+        return Outcome(End.DONE, result=Done(run, eval_set, judge, answered, judged, said(decoding), marks))
 
     async def settled(self, session: AsyncSession, job: Claimed, outcome: Outcome, settled: Settled) -> None:
         """See `jobs.loop.Handler`."""
@@ -115,7 +119,7 @@ class EvaluateHandler:
         done: Any = outcome.result
         if outcome.end is not End.DONE or not isinstance(done, Done):
             return
-        stored = await service.store(
+        await service.store(
             session,
             name=f"run {str(done.run.id)[:8]}",
             eval_set=done.eval_set,
@@ -128,7 +132,6 @@ class EvaluateHandler:
             run_id=done.run.id,
             marks=done.marks,
         )
-        await runs.note_score(session, done.run.id, stored.score)
 
 
 def _read(path: Path) -> files.Predictions:

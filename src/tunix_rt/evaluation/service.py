@@ -19,6 +19,7 @@ from tunix_rt.evaluation.judges import Judge
 from tunix_rt.evaluation.leaderboard import Board
 from tunix_rt.evaluation.models import EvalItem, EvalSet, Evaluation, EvaluationItem, PredictionLine
 from tunix_rt.evaluation.schemas import Contamination, Decoding, EvaluationCreated, EvaluationDetail, ItemView, Side
+from tunix_rt.runs import service as runs
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ async def store(
         for row in result.rows
     ]
     await insert_all(session, EvaluationItem, rows)
+    if run_id is not None:
+        await runs.note_score(session, run_id, evaluation.score)
     return evaluation
 
 
@@ -117,9 +120,18 @@ async def find(session: AsyncSession, text: str) -> tuple[Evaluation, EvalSet]:
     return evaluation, eval_set
 
 
-async def newest_of(session: AsyncSession, run_id: uuid.UUID) -> tuple[Evaluation, EvalSet] | None:
-    """The newest evaluation of a run."""
-    found = await evaluations(session, [Evaluation.run_id == run_id], 1)
+async def newest_of(
+    session: AsyncSession, run_id: uuid.UUID, board: Board | None = None
+) -> tuple[Evaluation, EvalSet] | None:
+    """The newest evaluation of a run; of one board where it is given."""
+    conditions = [Evaluation.run_id == run_id]
+    if board is not None:
+        conditions += [
+            EvalSet.digest == board.eval_set,
+            Evaluation.judge_digest == board.judge,
+            Evaluation.decoding_digest == board.decoding,
+        ]
+    found = await evaluations(session, conditions, 1)
     return found[0] if found else None
 
 

@@ -42,7 +42,7 @@ class Here:
                 state, reason = (await session.execute(query)).one()
             if state not in (JobState.PENDING, JobState.RUNNING):
                 return JobState(state), reason
-            if state == JobState.PENDING:
+            if state == JobState.PENDING and not self._stopping.is_set():
                 await asyncio.shield(self._do(number))
             else:
                 await asyncio.sleep(0.1)

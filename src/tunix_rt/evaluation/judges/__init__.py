@@ -5,20 +5,19 @@ for: a broken package breaks its own judge and no other. There is no default tha
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tunix_rt.base.errors import BadInput, Conflict, Failed, Fault, Problem, cut, nearest
+from tunix_rt.base.errors import BadInput, Failed, Fault, Problem, cut, nearest
+from tunix_rt.base.plugins import Plugins
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation.judges.contract import Choice, Judge, Judgement, Kind, Parameters, Question
 
 __all__ = ["DEFAULT", "Choice", "Judge", "Judgement", "Kind", "Parameters", "Question", "kind", "named", "names"]
 
-GROUP = "tunix_rt.judges"
 DEFAULT = "answer_correctness"
 OURS = {
     name: f"tunix_rt.evaluation.judges.{module}:KIND"
@@ -38,57 +37,8 @@ LONGEST = 64  # characters of a judge's name with its parameters, as it is store
 _NEXT = re.compile(r",(?=[A-Za-z_]\w*=)")  # a comma in a value is part of it
 
 
-def _points() -> Iterator[EntryPoint]:
-    for name, value in OURS.items():
-        yield EntryPoint(name, value, GROUP)
-    yield from entry_points(group=GROUP)
-
-
-def names() -> list[str]:
-    """Every judge that is installed, sorted. None of them is imported."""
-    return sorted({point.name for point in _points()})
-
-
-def kind(name: str) -> Kind[Any]:
-    """Import a judge.
-
-    Raises:
-        BadInput: there is none of that name.
-        Conflict: several packages provide it.
-        Failed: the package that provides it is broken.
-    """
-    found = [point for point in _points() if point.name == name]
-    if not found:
-        raise BadInput(
-            f"No judge named {cut(name, 60)!r}.{nearest(name, names())}",
-            hint="A package adds a judge by an entry point: see docs/judges.md.",
-        )
-    if len(found) > 1:
-        packages = ", ".join(sorted(_package(point) for point in found))
-        raise Conflict(
-            f"The judge {name!r} is provided several times: by {packages}.", hint="Uninstall all packages but one."
-        )
-    return _import(found[0])
-
-
-def _import(point: EntryPoint) -> Kind[Any]:
-    place = f"The judge {point.name!r} of {_package(point)} ({point.value})"
-    hint = "Update or uninstall the package; the other judges work without it."
-    try:
-        loaded = point.load()
-    except Exception as error:  # a third party's code: anything may come
-        raise Failed(f"{place} cannot be imported: {type(error).__name__}: {cut(str(error))}", hint=hint) from error
-    if not isinstance(loaded, Kind):
-        raise Failed(f"{place} is a {type(loaded).__name__}, not a tunix_rt.evaluation.judges.Kind.", hint=hint)
-    if loaded.name != point.name:
-        raise Failed(f"{place} calls itself {cut(loaded.name)!r}: the two names must be equal.", hint=hint)
-    return loaded
-
-
-def _package(point: EntryPoint) -> str:
-    if point.dist is None:
-        return "Tunix RT itself"
-    return f"the package {point.dist.name} {point.dist.version}"
+_JUDGES: Plugins[Kind[Any]] = Plugins("judge", Kind, "tunix_rt.judges", BadInput, OURS)
+names, kind = _JUDGES.names, _JUDGES.load
 
 
 def named(text: str, settings: Settings | None = None) -> Judge:
@@ -101,7 +51,7 @@ def named(text: str, settings: Settings | None = None) -> Judge:
     Raises:
         BadInput: there is none of that name, or a parameter is wrong.
         MissingExtra: a library of it is not installed.
-        Conflict, Failed: see `kind`.
+        Conflict, Failed: see `base.plugins`.
     """
     name, _, rest = text.partition(":")
     found = kind(name)

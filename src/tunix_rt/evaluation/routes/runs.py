@@ -6,9 +6,10 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from tunix_rt.base.db import Database
-from tunix_rt.base.errors import Conflict, Failed, Fault, NotFound, WrongUsage
+from tunix_rt.base.errors import Conflict, Fault, NotFound, WrongUsage
 from tunix_rt.base.http import Body, ReadSession, StrictRoute
 from tunix_rt.evaluation import eval_sets, files, handlers, judges, service
+from tunix_rt.evaluation.leaderboard import Board, decoding_digest
 from tunix_rt.evaluation.models import EvalSet
 from tunix_rt.evaluation.schemas import EvaluationAccepted, EvaluationDetail
 from tunix_rt.jobs.models import JobState
@@ -66,18 +67,19 @@ async def evaluate(
     _refuse(run)
     eval_set = await _eval_set(database, run, asked.eval_set)
     async with database.write("evaluate") as session:
-        number = await handlers.enqueue(session, run, eval_set, asked.judge, decoding)
+        number = await handlers.enqueue(session, run, eval_set.digest, asked.judge, decoding)
     if mode == "async":
         response.status_code = 202
         return EvaluationAccepted(run_id=run.id, eval_set=eval_set.name, judge=judge.name, job=number)
     state, reason = await request.app.state.here.over(number)
     if state is not JobState.DONE:
-        raise Failed(
+        raise Conflict(
             f"The run could not be evaluated: {reason}",
             hint=f"Try its model by hand: tunix-rt generate --model TUNIX_RT_HOME/runs/{run.id}/model ...",
         )
+    board = Board(eval_set.digest, judge.digest, decoding_digest(handlers.said(decoding)))
     async with database.read() as session:
-        found = await service.newest_of(session, run.id)
+        found = await service.newest_of(session, run.id, board)
         assert found is not None, "its job is done"
         rows = await service.rows(session, found[0])
     response.headers["location"] = f"/api/evaluations/{found[0].id}"

@@ -19,7 +19,7 @@ import optax
 from flax import nnx
 
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import Batch, jax_devices, jax_folder, jax_loss, jax_step, memory_formula, work
+from tunix_rt.training.engines import jax_devices, jax_folder, jax_loss, jax_step, memory_formula, work
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.jax_model import decoder
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
@@ -115,7 +115,7 @@ def lowered(config: TrainingConfig, d: Dimensions, shape: Shape, mesh: Any = Non
     rows = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(jax_devices.ROWS))
     inputs = {
         name: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=rows if np.ndim(x) else None)
-        for name, x in jax_step.inputs(_batch(shape), shards=jax_devices.row_shards(mesh)).items()
+        for name, x in jax_step.inputs(memory_formula.full_batch(shape), shards=jax_devices.row_shards(mesh)).items()
     }
     return jax.jit(step, donate_argnums=(0, 2)).lower(trained, frozen, state, inputs)
 
@@ -130,16 +130,3 @@ def _without_arrays(state: Any, kind: Any, mesh: Any) -> Any:
         for path, value in nnx.to_flat_state(state)
     ]
     return nnx.from_flat_state(made)
-
-
-def _batch(shape: Shape) -> Batch:
-    size = (shape.rows, shape.width)
-    tokens = np.zeros(size, np.int32)
-    return Batch(
-        tokens=tokens,
-        supervised=np.zeros(size, np.bool_),
-        lengths=np.full(shape.rows, shape.width, np.int32),
-        weight=1.0,
-        segments=tokens if shape.packed else None,
-        positions=tokens if shape.packed else None,
-    )

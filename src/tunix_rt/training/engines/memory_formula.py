@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import architecture, lora, model_folder
+from tunix_rt.training.engines import Batch, architecture, lora, model_folder
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.memory import Memory, Shape
 
@@ -167,3 +169,17 @@ def split(rough: Memory, peak: int, method: str) -> Memory:
     gradients = min(rough.gradients, rest)
     logits = min(rough.logits, (rest - gradients) * 3 // 4)
     return replace(rough, method=method, gradients=gradients, logits=logits, activations=rest - gradients - logits)
+
+
+def full_batch(shape: Shape) -> Batch:
+    """The largest micro-batch, as full as a batch can be."""
+    size = (shape.rows, shape.width)
+    ones = np.ones(size, np.int32)
+    return Batch(
+        tokens=ones,
+        supervised=np.ones(size, np.bool_),
+        lengths=np.full(shape.rows, shape.width, np.int32),
+        weight=1.0,
+        segments=ones if shape.packed else None,
+        positions=ones if shape.packed else None,
+    )

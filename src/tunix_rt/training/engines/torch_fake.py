@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,8 +17,8 @@ from transformers import masking_utils
 
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import (
-    Batch,
     architecture,
+    memory_formula,
     torch_devices,
     torch_loss,
     torch_model,
@@ -34,7 +33,7 @@ def peak(config: TrainingConfig, d: Dimensions, shape: Shape) -> int:
     device, adapter = torch_devices.device(), config.lora if config.method == "lora" else None
     half = config.precision == "bfloat16"
     kind = torch.bfloat16 if half and adapter else torch.float32
-    batch = _batch(shape)
+    batch = memory_formula.full_batch(shape)
     # Made without numbers, and without a device, for PEFT moves its layers, which fake tensors do not allow.
     model = torch_model.make(d, architecture.to_json(d), None, torch.device("meta"), kind, adapter)
     with _no_packing_sought(), FakeTensorMode(allow_non_fake_inputs=True), _Storages() as storages:
@@ -107,17 +106,3 @@ class _Storages(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
 
     def _gone(self, size: int) -> None:
         self.now -= size
-
-
-def _batch(shape: Shape) -> Batch:
-    """As full as a batch can be."""
-    size = (shape.rows, shape.width)
-    ones = np.ones(size, np.int32)
-    return Batch(
-        tokens=ones,
-        supervised=np.ones(size, np.bool_),
-        lengths=np.full(shape.rows, shape.width, np.int32),
-        weight=1.0,
-        segments=ones if shape.packed else None,
-        positions=ones if shape.packed else None,
-    )

@@ -10,7 +10,7 @@ import { Face, Section } from '../../parts/Page'
 import { usePlace } from '../../parts/place'
 import { Table, type Column } from '../../parts/Table'
 import { evaluation as text } from '../../text'
-import { words as aligned, type Span } from '../traces/diff'
+import { words as aligned, type Span } from '../../parts/diff'
 import { Answer } from './Items'
 import { rule } from './words'
 

@@ -10,7 +10,7 @@ import { Page, Section } from '../../parts/Page'
 import { usePlace } from '../../parts/place'
 import { shell } from '../../parts/request'
 import { traces as text } from '../../text'
-import { words, type Span } from './diff'
+import { words, type Span } from '../../parts/diff'
 import './traces.css'
 
 type Comparison = Schemas['Comparison']
