@@ -56,7 +56,7 @@ THEIRS: dict[str, dict[str, Any]] = {
     "trl grouped": {"train_sampling_strategy": "group_by_length"},
     "trl bfd": {"packing": True},
     "trl wrapped": {"packing": True, "packing_strategy": "wrapped"},
-    "trl padding_free": {"padding_free": True},
+    "trl padding_free": {"padding_free": True, "max_length": None},  # it does not cut; no row is longer
     "trl compiled": {"torch_compile": True, "pad_to_multiple_of": 64},
     "trl bf16": {"bf16": True},
     "trl bf16 grouped": {"bf16": True, "train_sampling_strategy": "group_by_length"},
@@ -229,9 +229,8 @@ def theirs(name: str, folder: Path, count: int | None) -> None:
 
     config = trl.SFTConfig(
         output_dir=str(folder / "trl"),
-        **{"bf16": False, **chosen},
+        **{"bf16": False, "max_length": PACKED, **chosen},
         per_device_train_batch_size=packed_rows(rows) if chosen.get("packing") else BATCH,
-        max_length=PACKED,
         num_train_epochs=10**4,
         learning_rate=1e-4,
         lr_scheduler_type="constant",

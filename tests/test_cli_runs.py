@@ -223,6 +223,28 @@ def test_a_run_is_shown_with_its_history_and_nothing_in_it_is_obeyed(server: Ser
     assert "line 10\n" not in done.stdout
 
 
+def test_samples_are_shown_by_step_with_what_was_cut_off(server: Server, shell: Shell) -> None:
+    def said(step: int, output: str, reason: str) -> dict[str, Any]:
+        return {"step": step, "prompt": "1+1?", "output": output, "finish_reason": reason, "created_at": None}
+
+    server.answers = [page(said(20, "1. 1 + 1 = 2\nAnswer: 2", "stop"), said(10, "11\x1b[2J", "length")), page()]
+    done = shell("runs", "samples", RUN)
+    assert done.stdout.splitlines() == [
+        *("step 20", "  1+1?", "    1. 1 + 1 = 2", "    Answer: 2"),
+        *("step 10", "  1+1?", "    11\\x1b[2J … (cut off)"),
+    ]
+    assert server.asked[0].target == f"/api/tunix/runs/{RUN}/samples?limit=20"
+    assert "samples: 2" in shell("runs", "samples", RUN).stderr
+
+
+def test_a_checkpoint_is_asked_for_and_where_to_see_it_is_said(server: Server, shell: Shell) -> None:
+    server.answers = [document(accepted(status="running"), 202)]
+    done = shell("runs", "checkpoint", RUN)
+    assert (done.returncode, done.stdout) == (0, f"{RUN}  running\n")
+    assert f"runs artifacts {RUN}" in done.stderr
+    assert [asked.target for asked in server.asked] == [f"/api/tunix/runs/{RUN}/checkpoint"]
+
+
 def test_cancel_and_retry_say_what_comes_next(server: Server, shell: Shell) -> None:
     server.answers = [document(accepted(status="cancel_requested"), 202), document(accepted(run_id=OTHER), 202)]
     done = shell("runs", "cancel", RUN)

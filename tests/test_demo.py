@@ -15,6 +15,7 @@ def small() -> object:
     return mock.patch.multiple(demo, TRACES=80, HELD_OUT=0.3, STEPS=10, MAX_NEW_TOKENS=8)
 
 
+@pytest.mark.long
 def test_the_demo_goes_around_the_loop_and_keeps_to_its_own_home(tmp_path: Path, small: mock._patch) -> None:  # type: ignore[type-arg]  # of several names
     shell = Shell(tmp_path)
     shell.environment["TUNIX_RT_DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"  # must not reach into it

@@ -16,6 +16,7 @@ from tunix_rt.evaluation.routes import router as evaluation
 from tunix_rt.evaluation.standings import Keeper
 from tunix_rt.jobs import loop
 from tunix_rt.jobs.here import Here
+from tunix_rt.registry.routes import router as registry
 from tunix_rt.regression.routes import router as regression
 from tunix_rt.runs.feed import Feed
 from tunix_rt.runs.routes import router as runs
@@ -36,7 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.database = database = Database(settings.sqlalchemy_url)
         handlers = worker.handlers(database, settings)
         app.state.hub = hub = Hub(database, settings.home)
-        app.state.feed = feed = Feed(database)
+        app.state.feed = feed = Feed(database, pipeline.NEWEST)
         app.state.lists = Together[bytes]()
         app.state.standings = Keeper()
         app.state.local_engines = LocalEngines()
@@ -64,10 +65,11 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Tunix RT", version=__version__, lifespan=life)
     app.state.settings = settings
     app.state.known_eval_set = pipeline.known
+    app.state.registered = pipeline.registered
     app.state.requests = monitor.Requests()
     app.router.route_class = http.StrictRoute
     http.install(app, app.state.requests.seen)
-    for router in (monitor.router, traces, datasets, runs, evaluation, regression):
+    for router in (monitor.router, traces, datasets, runs, evaluation, regression, registry):
         app.include_router(router)
     web.mount(app)
     return app

@@ -1,10 +1,29 @@
-"""What follows what: called in the transaction that ends the step before."""
+"""What follows what: called in the transaction that ends the step before; and what a step takes from a later one."""
 
+import asyncio
+from pathlib import Path
+
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tunix_rt.base.db import Database
+from tunix_rt.base.errors import BadInput, Fault
+from tunix_rt.datasets.models import Dataset
 from tunix_rt.evaluation import eval_sets, handlers, judges
+from tunix_rt.evaluation.models import Evaluation
+from tunix_rt.registry import folders
+from tunix_rt.registry import service as registry
+from tunix_rt.regression.models import Baseline
 from tunix_rt.runs.models import Run
+from tunix_rt.runs.prepare import Registered
+from tunix_rt.traces.models import Trace
 from tunix_rt.training.generate import Decoding
+
+NEWEST = {
+    name: select(func.max(table.number)).scalar_subquery()
+    for name, table in (("traces", Trace), ("datasets", Dataset), ("evaluations", Evaluation), ("baselines", Baseline))
+}
+"""What viewers are told of when there is more of it, whichever process made it."""
 
 
 async def completed(session: AsyncSession, run: Run) -> None:
@@ -21,3 +40,31 @@ async def known(session: AsyncSession, eval_set: str) -> None:
         NotFound: there is none of that name.
     """
     await eval_sets.find(session, eval_set)
+
+
+async def registered(session: AsyncSession, model_id: str) -> Registered:
+    """The version that `name@alias` or `name:version` means now, for a run that shall start from it.
+
+    Raises:
+        NotFound: there is no such family, alias or version.
+        BadInput: it is an adapter, which no training starts from.
+    """
+    name, version = await registry.referred(session, model_id)
+    if version.kind == "adapter":
+        raise BadInput(
+            f"{name}:{version.version} is an adapter; a training starts from a whole model.",
+            hint="Merge it (tunix-rt models pull, then models merge) and put the folder under TUNIX_RT_HOME/models.",
+            faults=[Fault("/model_id", "names an adapter")],
+        )
+    return Registered(f"{name}:{version.version}", model_id, version.digest)
+
+
+async def base_folder(database: Database, home: Path, model_id: str) -> Path:
+    """The folder of the version that a run starts from, whole.
+
+    Raises:
+        Failed: a file of it is damaged.
+    """
+    async with database.read() as session:
+        _, version = await registry.referred(session, model_id)
+    return await asyncio.to_thread(folders.folder, home, version.digest, registry.files(version))

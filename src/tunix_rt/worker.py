@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -31,8 +32,9 @@ HEARTBEAT_DEAD, KILLED = 1, 137
 
 def handlers(database: Database, settings: Settings, command: runs.Command = runs.training_command) -> Handlers:
     """Who does which kind of job."""
+    bases = functools.partial(pipeline.base_folder, database, settings.home)
     return {
-        runs.KIND: runs.RunHandler(database, settings, command, pipeline.completed),
+        runs.KIND: runs.RunHandler(database, settings, command, pipeline.completed, bases=bases),
         evaluation.KIND: evaluation.EvaluateHandler(database, settings),
     }
 

@@ -53,6 +53,17 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A served system that trains in earnest."""
+    found = System(tmp_path_factory.mktemp("trained"))
+    try:
+        found.serve(workers=1)
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture(scope="module")
 def dataset(played: System) -> str:
     """A data set of that system."""
     return played.data_set()

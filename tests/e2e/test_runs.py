@@ -2,25 +2,12 @@
 
 import re
 import time
-from collections.abc import Iterator
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import at
 from tests.make import TINY
-from tests.runs.system import System
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A served system that trains in earnest."""
-    found = System(tmp_path_factory.mktemp("trained"))
-    try:
-        found.serve(workers=1)
-        yield found
-    finally:
-        found.close()
+from tests.runs.system import System, until
 
 
 def test_a_newcomer_is_led_to_a_first_run_checks_it_and_watches_it_to_its_end(trained: System, page: Page) -> None:
@@ -66,21 +53,46 @@ def test_a_newcomer_is_led_to_a_first_run_checks_it_and_watches_it_to_its_end(tr
     expect(page).to_have_url(re.compile("tab=config"))
 
 
-def test_a_run_is_cancelled_and_done_again(played: System, dataset: str, page: Page) -> None:
+def test_a_run_saves_when_it_is_asked_is_cancelled_and_gone_on_with(played: System, dataset: str, page: Page) -> None:
     run = played.submit(dataset, "to-cancel", config={"steps": 2000})
     page.goto(at(played, f"/runs/{run}"))
     expect(page.locator(".title-line")).to_contain_text("running")
+    page.get_by_role("button", name="Checkpoint now").click()
+    expect(page.get_by_text(re.compile(r"The checkpoint of step \d+ is saved"))).to_be_visible()
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator(".title-line")).to_contain_text("cancelled")  # told by the stream: nothing was loaded again
-    page.get_by_role("button", name="Retry").click()
-    page.get_by_label("From the start").check()
+    expect(page.get_by_role("button", name="Retry from start")).to_be_enabled()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Go on from step")
     page.get_by_role("button", name="Start the new run").click()
     expect(page).not_to_have_url(re.compile(run))
-    expect(page.get_by_text("Retry of")).to_be_visible()
+    page.get_by_role("tab", name="Lineage").click()
+    expect(page.get_by_text("this goes on from its last checkpoint")).to_be_visible()
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator(".title-line")).to_contain_text("cancelled")
+
+
+def test_runs_are_compared_and_their_samples_looked_at_by_step(played: System, dataset: str, page: Page) -> None:
+    runs = [
+        played.submit(dataset, f"to-compare-{seed}", config={"steps": 40, "samples": 1, "seed": seed})
+        for seed in (1, 2)
+    ]
+    until(lambda: all(played.status(run) == "completed" for run in runs), "completed")
+    page.goto(at(played, f"/runs/{runs[0]}?tab=samples"))
+    expect(page.get_by_role("heading", name="step 20")).to_be_visible()
+    expect(page.locator("ins").first).to_have_text("40")
+    expect(page.locator("del").first).to_have_text("20")
+    page.get_by_role("link", name="Compare…").click()
+    expect(page.get_by_role("heading", name="With which one?")).to_be_visible()
+    page.get_by_label("Add a run").select_option(runs[1])
+    expect(page).to_have_url(re.compile(f"run={runs[0]}&run={runs[1]}"))
+    config = page.get_by_role("region", name="Config").get_by_role("row")
+    expect(config).to_have_count(2)  # the head, and what differs
+    expect(config.last).to_contain_text("seed")
+    expect(page.locator(".chart canvas").first).to_be_visible()
+    expect(page.get_by_text("was not evaluated").first).to_be_visible()
 
 
 def test_logs_go_on_after_the_server_was_killed_and_came_back(played: System, dataset: str, page: Page) -> None:
@@ -129,3 +141,26 @@ def test_a_problem_shows_what_the_server_said(played: System, page: Page) -> Non
     expect(page.get_by_role("alert")).to_contain_text("nonsense")
     page.goto(at(played, "/no/such/page"))
     expect(page.get_by_text("There is no page at /no/such/page.")).to_be_visible()
+
+
+def test_a_conflict_is_told_where_it_was_asked_for_with_what_to_do(played: System, dataset: str, page: Page) -> None:
+    held = played.get(f"/api/datasets/{dataset}/traces", limit=1)["data"][0]["id"]
+    page.goto(at(played, f"/traces/{held}"))
+    page.get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("A data set holds the trace")
+    assert played.get(f"/api/traces/{held}")["id"] == held
+
+
+def test_a_server_that_is_away_is_told_and_tried_again(played: System, page: Page) -> None:
+    page.goto(at(played, "/datasets?name=other"))  # the page's own files are here then
+    page.get_by_role("navigation").get_by_role("link", name="Home").click()
+    page.context.set_offline(True)
+    page.get_by_role("navigation").get_by_role("link", name="Data sets").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("tunix-rt serve")
+    page.context.set_offline(False)
+    alert.get_by_role("button", name="Try again").click()
+    expect(alert).to_have_count(0)
+    expect(page.get_by_role("link", name="sums-v1").first).to_be_visible()

@@ -279,3 +279,41 @@ def test_the_groups_of_a_scorecard_add_up_to_the_whole(rows: list[tuple[float | 
                 assert sum(getattr(group, field) for group in groups) == getattr(whole, field)
         else:
             assert all(label is None for _, _, label in rows)
+
+
+async def test_evaluations_are_searched_and_sorted_over_all_rows(api: httpx.AsyncClient) -> None:
+    made = await store(api)
+    right: list[Any] = [lambda item: item % 2 == 0, lambda item: item % 3 == 0, lambda item: item % 3 == 0]
+    names = ("Half", "third 100%", "a third")
+    rows = [
+        await evaluate(api, name, answers(right=each), made["name"]) for name, each in zip(names, right, strict=True)
+    ]
+
+    async def found(**query: str) -> list[str]:
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            answer = await api.get("/api/evaluations", params={"limit": "2", **query, **cursor})
+            assert answer.status_code == 200, answer.text
+            seen += [row["name"] for row in answer.json()["data"]]
+            if (after := answer.json()["pagination"]["next_cursor"]) is None:
+                return seen
+            cursor = {"cursor": after}
+
+    assert await found(sort="-score") == ["Half", "a third", "third 100%"]  # of one value, the newest is first
+    assert await found(sort="score") == ["a third", "third 100%", "Half"]
+    assert await found(q="THIRD") == ["a third", "third 100%"]
+    assert await found(q="0%", sort="name") == ["third 100%"]
+    assert await found(q=rows[0]["id"]) == ["Half"]
+    assert await found(q=made["name"], sort="created_at") == list(names)
+    assert (await api.get("/api/evaluations?sort=nothing")).status_code == 422
+
+
+async def test_judges_are_listed_with_what_they_say_and_why_one_cannot_be_had(api: httpx.AsyncClient) -> None:
+    found = {one["name"]: one for one in (await api.get("/api/judges")).json()["data"]}
+    assert found["numeric"]["parameters"]["tolerance"]["default"] == 0
+    assert found["numeric"]["digest"].startswith("sha256:")
+    assert found["numeric"]["problem"] is None
+    assert "TUNIX_RT_JUDGE_URL" in found["llm"]["problem"]  # which nobody has set
+    assert "TUNIX_RT_JUDGE_URL=" in found["llm"]["hint"]
+    assert found["llm"]["version"] is None

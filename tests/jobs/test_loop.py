@@ -27,6 +27,11 @@ PATIENCE = 30.0
 """Seconds after which a test gives up; never what it asserts."""
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.05)
+
+
 class Handler:
     """Does jobs as a test says, and keeps what was told about them."""
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,8 @@ from sqlalchemy import make_url
 
 from tests.postgres import FAST, Postgres
 from tests.runs.system import ENDED, System, Watching, kill, lives, parent, until
-from tests.runs.test_stream import chunk
+from tests.runs.viewer import chunk
+from tests.training.bare import COMMAND
 from tunix_rt import migrations
 from tunix_rt.runs.states import MOVES, RunStatus
 
@@ -90,7 +90,7 @@ class Chaos:
 
     def __init__(self, system: System, postgres: Postgres | None, seed: int) -> None:
         self.system, self.postgres, self.seed, self.draw = system, postgres, seed, random.Random(seed)
-        self.kills = [*KILLS, *(MORE_KILLS if postgres else ["the worker"])]
+        self.kills = [*KILLS, *(MORE_KILLS if postgres else [])]
         self.draw.shuffle(self.kills)
         self.runs: list[str] = []
         self.watching: list[Watching] = []
@@ -149,7 +149,7 @@ class Chaos:
             shutil.copyfile(folder / name, self.reference / name)
         for name in ("data", "tokenizer"):
             shutil.copytree(folder / name, self.reference / name)
-        command = [sys.executable, "-P", "-m", "tunix_rt.training.process", str(self.reference)]
+        command = [*COMMAND, "tunix_rt.training.process", str(self.reference)]
         with (self.system.folder / "reference.log").open("wb") as log:
             return subprocess.Popen(command, env=self.system.environment, stdout=log, stderr=log)
 
@@ -227,6 +227,7 @@ def chaos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Chaos]:
             server.stop()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_whatever_is_killed_every_run_is_true_afterwards(chaos: Chaos) -> None:
     try:

@@ -8,7 +8,10 @@ from typing import Any
 
 import httpx
 
+from tests.evaluation.make import answers, jsonl, questions
+from tests.make import dataset, stored, trace
 from tests.runs.writer import Scribe, played
+from tunix_rt import pipeline
 from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
 from tunix_rt.runs.feed import Feed, together
@@ -17,8 +20,8 @@ from tunix_rt.runs.states import RunStatus
 
 @asynccontextmanager
 async def fed(database: Database) -> AsyncIterator[Feed]:
-    """A feed that reads."""
-    feed = Feed(database)
+    """A feed that reads, as the application's."""
+    feed = Feed(database, pipeline.NEWEST)
     task = asyncio.create_task(feed.run())
     try:
         yield feed
@@ -45,6 +48,15 @@ async def told(stream: AsyncGenerator[bytes, None], run: str, **wanted: Any) -> 
             if row["run_id"] == run and all(row[name] == value for name, value in wanted.items()):
                 return row
     raise AssertionError("the stream ended")
+
+
+async def changed(stream: AsyncGenerator[bytes, None]) -> list[str]:
+    """What there is more of, as it is told next."""
+    async with asyncio.timeout(30):
+        while not (event := await anext(stream)).startswith(b"event: changed\n"):
+            pass
+    names: list[str] = json.loads(event.partition(b"data: ")[2])
+    return names
 
 
 async def test_a_viewer_is_told_of_each_state_and_of_progress(settings: Settings, database: Database) -> None:
@@ -75,6 +87,24 @@ async def test_who_comes_is_told_what_runs_and_nothing_of_what_is_over(settings:
         await first.aclose()
         assert feed.viewers == 1
         await second.aclose()
+
+
+async def test_viewers_are_told_what_there_is_more_of_whoever_made_it(
+    api: httpx.AsyncClient, settings: Settings, database: Database
+) -> None:
+    await stored(api, trace(1))
+    async with fed(database) as feed:  # which makes none of it
+        stream = await watch(feed)
+        await asyncio.sleep(0.5)  # the first look: what was before is not told
+        await stored(api, trace(2))
+        assert await changed(stream) == ["traces"]
+        await dataset(api)
+        assert await changed(stream) == ["datasets"]
+        made = await api.post("/api/eval-sets", params={"name": "sums"}, content=jsonl(questions()))
+        query = {"name": "first", "eval_set": made.json()["name"]}
+        assert (await api.post("/api/evaluations", params=query, content=jsonl(answers()))).status_code == 201
+        assert await changed(stream) == ["evaluations"]
+        await stream.aclose()
 
 
 async def test_a_feed_that_closes_ends_its_streams(database: Database) -> None:

@@ -1,8 +1,10 @@
 """Finding runs, on both databases: pages that skip and repeat nothing, and filters against a second, slower way."""
 
+import base64
 import contextlib
 import json
 import operator
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -12,12 +14,14 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from tests.make import Hand, dataset, ended, folder, run, stored, trace
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput
 from tunix_rt.base.settings import Settings
 from tunix_rt.jobs.retry import End
+from tunix_rt.runs.models import Run
 from tunix_rt.runs.search import conditions_of
 
 RUNS = "/api/tunix/runs"
@@ -59,6 +63,54 @@ async def trained(api: httpx.AsyncClient, hand: Hand, metrics: dict[str, Any], *
     (path / "events.jsonl").write_text(json.dumps({"event": "step", "step": 1, **metrics}) + "\n")
     await hand.ends(await hand.takes(), ended(End.DONE))
     return run_id
+
+
+async def test_a_sorted_list_skips_and_repeats_nothing_and_what_has_no_value_is_last(
+    api: httpx.AsyncClient, data: None, database: Database
+) -> None:
+    made = [await run(api) for _ in range(9)]
+    async with database.write() as session:
+        for number, run_id in enumerate(made[:7]):
+            loss = ["NaN", 0.5, 2, -1.5, 0.5, "Infinity", 1e300][number]
+            started = datetime(2026, 1, 1 + number % 3, tzinfo=timezone(timedelta(hours=2)))
+            values = {"metrics": {"loss": loss}, "score": number % 2 / 3, "started_at": started, "attempt": number % 4}
+            await session.execute(update(Run).where(Run.id == uuid.UUID(run_id)).values(values))
+    shown = {row["run_id"]: row for row in await listed(api, "limit=200")}
+
+    def value(row: dict[str, Any], name: str) -> Any:
+        found = row["metrics"].get("loss") if name == "metric.loss" else row.get(name)
+        return None if found in ("NaN", "Infinity") else found
+
+    for name in ("created_at", "status", "score", "started_at", "attempt", "metric.loss", "param.learning_rate"):
+        for sign in ("", "-"):
+            seen: list[str] = []
+            cursor: dict[str, Any] = {}
+            while True:
+                answer = await api.get(RUNS, params={"limit": 2, "sort": sign + name, **cursor})
+                assert answer.status_code == 200, answer.text
+                page = answer.json()
+                seen += [row["run_id"] for row in page["data"]]
+                after = page["pagination"]["next_cursor"]
+                if after is None:
+                    break
+                cursor = {"cursor": after}
+            newest_first = made[::-1]
+            some = [one for one in newest_first if name.startswith("param") or value(shown[one], name) is not None]
+            if not name.startswith("param"):  # which are all the same
+                some.sort(key=lambda one, name=name: value(shown[one], name), reverse=sign == "-")  # type: ignore[misc]
+            assert seen == some + [one for one in newest_first if one not in some], sign + name
+    forged = base64.urlsafe_b64encode(json.dumps(["-score", "x", made[0]]).encode()).decode()
+    for query in (
+        "sort=",
+        "sort=los",
+        "sort=metric.",
+        "sort=id",
+        "sort=-score&cursor=x",
+        f"sort=-score&cursor={forged}",
+    ):
+        answer = await api.get(f"{RUNS}?{query}")
+        assert answer.status_code == 422, query
+    assert "Did you mean 'score'" in (await api.get(f"{RUNS}?sort=scoree")).json()["detail"]
 
 
 async def test_pages_go_from_new_to_old_and_skip_and_repeat_nothing(api: httpx.AsyncClient, data: None) -> None:
@@ -150,6 +202,15 @@ FILTERS = [
     "param.steps>-1",
     "param.steps<+9.5",
 ]
+
+
+async def test_the_retries_of_a_run_are_found(api: httpx.AsyncClient, data: None) -> None:
+    first, _ = await run(api), await run(api)
+    await api.post(f"{RUNS}/{first}/cancel")
+    again = [(await api.post(f"{RUNS}/{first}/retry")).json()["run_id"] for _ in range(2)]
+    assert await ids(api, f"retry_of={first}") == again[::-1]
+    assert await ids(api, f"retry_of={again[0]}") == []
+    assert (await api.get(f"{RUNS}?retry_of=nonsense")).status_code == 422
 
 
 def meets(figures: dict[str, Any], text: str) -> bool:

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.make import Hand, dataset, ended, folder, run, stored, trace
+from tunix_rt import migrations
 from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
 from tunix_rt.jobs.retry import End
@@ -383,7 +384,7 @@ def test_thinning_keeps_every_extreme(points: list[tuple[int, float]], most: int
         number += gap
         steps.append(number)
     values = [value for _, value in points]
-    kept = metrics.thinned(np.array(steps, np.int64), np.array(values, np.float64), most)
+    kept = metrics.thinned(np.array(steps, np.int64), np.array(values, np.float64), most).tolist()
     assert kept == slowly_thinned(steps, values, most)
     assert len(kept) <= max(most, 5)
     finite = [value for value in values if not math.isnan(value)]
@@ -405,3 +406,44 @@ async def test_many_points_come_thinned_as_asked(api: httpx.AsyncClient, hand: H
     assert (found[0][0], found[-1][0]) == (0, 2999)
     assert len((await api.get(url)).json()["series"]["loss"]) <= 1000
     assert len((await api.get(f"{url}?max_points=3000")).json()["series"]["loss"]) == 3000
+
+
+async def test_what_is_kept_in_blocks_is_thinned_as_if_all_points_were_at_hand(
+    api: httpx.AsyncClient, database: Database, left: tuple[str, Path]
+) -> None:
+    random = np.random.default_rng(0)
+    known: dict[tuple[str, int], float] = {}
+    for _ in range(12):  # batches that overlap, as when an attempt does steps again
+        begin, size, gap = (int(random.integers(most)) for most in (2000, 400, 30))
+        values = random.normal(size=size)
+        values[random.random(size) < 0.02] = math.nan
+        values[random.random(size) < 0.02] = math.inf
+        batch = {("loss", begin + n * (1 + gap)): float(value) for n, value in enumerate(values)} | {
+            ("far", 2**62): 1.0
+        }
+        known |= batch
+        async with database.write() as session:
+            await metrics.store(session, 1, batch)
+    points = sorted((step, value) for (key, step), value in known.items() if key == "loss")
+    for most in (4, 50, 333, 100_000):
+        found = (await api.get(f"{RUNS}/{left[0]}/metrics?keys=loss&max_points={most}")).json()["series"]["loss"]
+        kept = slowly_thinned([step for step, _ in points], [value for _, value in points], most)
+        assert found == [[points[place][0], metrics.shown(points[place][1])] for place in kept]
+    async with database.read() as session:
+        one = points[7][0]
+        assert await metrics.at_step(session, 1, one) == {"loss": metrics.shown(points[7][1])}
+        assert await metrics.at_step(session, 1, 2**62) == {"far": 1.0}
+
+
+async def test_a_migration_packs_the_metrics_that_are_there(
+    api: httpx.AsyncClient, database: Database, settings: Settings, left: tuple[str, Path]
+) -> None:
+    values = {("loss", number * 7): math.nan if number % 50 == 0 else number / 3 for number in range(500)}
+    async with database.write() as session:
+        await metrics.store(session, 1, values | {("eval_loss", 2**62): -math.inf})
+    before = (await api.get(f"{RUNS}/{left[0]}/metrics")).json()
+    assert before["series"]["loss"][:2] == [[0, "NaN"], [7, 1 / 3]]
+    url = settings.sqlalchemy_url.replace("+aiosqlite", "")
+    await asyncio.to_thread(migrations.downgrade, url, "0009")
+    await asyncio.to_thread(migrations.upgrade, url)
+    assert (await api.get(f"{RUNS}/{left[0]}/metrics")).json() == before

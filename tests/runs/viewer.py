@@ -1,13 +1,19 @@
 """A viewer of server-sent events at the ASGI level: it reads as slowly as it likes and breaks off at any byte."""
 
 import asyncio
+import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pytest
 from fastapi import FastAPI
 from starlette.types import Message
+
+from tunix_rt.app import create_app
+from tunix_rt.base.settings import Settings
 
 PATIENCE_SECONDS = 120.0
 """How long a test waits for what must come; nothing is asserted about how soon it comes."""
@@ -15,6 +21,7 @@ PATIENCE_SECONDS = 120.0
 Manner = Literal["told", "raises", "cancelled"]
 """How a server learns that a viewer is gone: by a message to receive, by an error of send, or not at all: the whole
 request is cancelled, as at the end of a server."""
+MANNERS: list[Manner] = ["told", "raises", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,32 @@ def parsed(stream: bytes) -> list[Event]:
             name, number = fields[b"event"].decode(), fields.get(b"id")
             found.append(Event(name, number.decode() if number else None, json.loads(fields[b"data"])))
     return found
+
+
+def chunk(event: Event) -> bytes:
+    """The bytes of a piece of a log; base64 only where they are no text."""
+    if "encoding" not in event.data:
+        return str(event.data["chunk"]).encode()
+    assert event.data["encoding"] == "base64"
+    found = base64.b64decode(event.data["chunk"], validate=True)
+    with pytest.raises(UnicodeDecodeError):
+        found.decode()
+    return found
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The application on a server of its own."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+async def eventually(fact: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not fact():
+            await asyncio.sleep(0.005)
 
 
 async def at_once() -> None:
@@ -144,3 +177,8 @@ class Viewer:
             self._tell()
         if self._gone.is_set() and self.manner == "raises":
             raise BrokenPipeError
+
+
+def said(viewer: Viewer) -> bytes:
+    """What a viewer was told of stdout, joined."""
+    return b"".join(chunk(event) for event in viewer.events if event.name == "log" and event.data["stream"] == "stdout")

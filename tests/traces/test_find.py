@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from tests.make import stored, trace
+from tests.make import dataset, stored, trace
 from tunix_rt.base.db import Database
 from tunix_rt.traces.models import Trace
 from tunix_rt.traces.schemas import TraceFilters
@@ -267,3 +267,24 @@ async def test_a_list_is_whole_while_an_import_runs(api: httpx.AsyncClient) -> N
     assert (await adding).json()["created"] == 1_400
     assert [one for one in seen if one in set(ids)] == ids[::-1]
     assert len(set(seen)) == len(seen)
+
+
+async def test_traces_and_data_sets_are_sorted_over_all_rows(api: httpx.AsyncClient) -> None:
+    steps = [{"i": place, "type": "sum", "content": "1"} for place in range(3)]
+    ids = await stored(api, *(trace(number, steps=steps[: 1 + number % 3]) for number in range(7)))
+    cursor, seen = "", list[str]()
+    while True:
+        body = (await api.get(f"/api/traces?sort=-step_count&limit=3{cursor}")).json()
+        seen += [row["id"] for row in body["data"]]
+        if (after := body["pagination"]["next_cursor"]) is None:
+            break
+        cursor = f"&cursor={after}"
+    assert seen == [ids[place] for place in (5, 2, 4, 1, 6, 3, 0)]
+    oldest = (await api.get("/api/traces?sort=created_at&limit=2")).json()["data"]
+    assert oldest[0]["created_at"] <= oldest[1]["created_at"]
+    for name, limit in (("b", 3), ("a_x", 5), ("c", 4)):
+        await dataset(api, name, limit=limit)
+    rows = (await api.get("/api/datasets?sort=-trace_count")).json()["data"]
+    assert [row["dataset_key"] for row in rows] == ["a_x-v1", "c-v1", "b-v1"]
+    assert [row["name"] for row in (await api.get("/api/datasets?q=A_X")).json()["data"]] == ["a_x"]
+    assert (await api.get("/api/traces?sort=prompt")).status_code == 422

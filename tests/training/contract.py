@@ -1,5 +1,6 @@
 """What every engine is asked for; `test_contract.py` collects it for each of them."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from tests.training.make_engine import ROWS, VOCABULARY, WIDTH, CountingRows, Events, config, job, stop_after
-from tunix_rt.base.errors import BadInput, Conflict
+from tunix_rt.base.errors import BadInput, Conflict, DiskFull
 from tunix_rt.training.engines import (
     ENGINES,
     Batch,
@@ -85,6 +86,28 @@ def test_a_checkpoint_of_another_config_is_refused(engine: str, tmp_path: Path) 
     assert [(fault.pointer, "0" in fault.detail and "1" in fault.detail) for fault in caught.value.faults] == [
         ("seed", True)
     ]
+
+
+@EACH
+def test_a_full_disk_keeps_the_checkpoints_that_are_there(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = tensor_files.write, []
+
+    def fills_up(file: Any, shapes: Any, arrays: Any) -> None:
+        written.append(file)
+        if len(written) == 1:
+            return write(file, shapes, arrays)
+        file.write(b"a part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tensor_files, "write", fills_up)
+    with pytest.raises(DiskFull):
+        train(engine, tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+    monkeypatch.undo()
+    outcome, _ = train(engine, tmp_path, resume_from=tmp_path / "checkpoints" / "step-00000004")
+    assert outcome.reason == "completed"
 
 
 @EACH

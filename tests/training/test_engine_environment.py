@@ -48,7 +48,7 @@ def test_a_training_that_is_killed_twice_ends_bit_for_bit_as_one_that_is_not(
     told: dict[int, float] = {}
     # Step 6 is two steps after a checkpoint; the evaluation of step 8 comes right before the next one is written.
     for last in (("step", 6), ("eval", 8)):
-        with _run("-m", "tests.training.make_engine", str(tmp_path)) as child:
+        with _run("-m", "tests.training.bare", "tests.training.make_engine", str(tmp_path)) as child:
             for event in _events(child):
                 told |= _losses([event])
                 if (event["event"], event.get("step")) == last:
@@ -68,7 +68,7 @@ def test_a_training_that_is_killed_twice_ends_bit_for_bit_as_one_that_is_not(
 def test_another_process_that_compiles_anew_trains_bit_for_bit_the_same(
     tmp_path: Path, undisturbed: tuple[Path, Events]
 ) -> None:
-    with _run("-m", "tests.training.make_engine", str(tmp_path), **{CACHE_DIR: ""}) as child:
+    with _run("-m", "tests.training.bare", "tests.training.make_engine", str(tmp_path), **{CACHE_DIR: ""}) as child:
         assert _losses(list(_events(child))) == undisturbed[1].losses()
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == (
         undisturbed[0] / "model" / "model.safetensors"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.training.make_engine import CountingRows, Events, config, train
+from tests.training.test_samples import ASKED
 from tunix_rt.base.errors import BadInput
 from tunix_rt.training.config import MeshChoice
 from tunix_rt.training.engines import checkpoints, jax_devices
@@ -26,13 +27,19 @@ CHECKED = {"seed": 0, "data": {"train": "sha256:1"}}
 def _train(folder: Path, mesh: dict[str, Any], **changes: Any) -> Events:
     chosen = config(steps=6, mesh=mesh, model={"tie_embeddings": False}, loss_chunk=5, activation_checkpointing=True)
     # 3 rows divide evenly among no devices, 34 entries among two alone.
-    return train(folder, config=chosen, batches=CountingRows(batch_size=3), vocabulary=34, **changes)[1]
+    rows = CountingRows(batch_size=3)
+    return train(folder, config=chosen, batches=rows, vocabulary=34, samples=ASKED, **changes)[1]
+
+
+def _outputs(events: Events) -> list[str]:
+    return [said["output"] for said in events.of("sample")]
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, float]]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, float], list[str]]:
     folder = tmp_path_factory.mktemp("alone")
-    return folder, _train(folder, {}).losses()
+    events = _train(folder, {})
+    return folder, events.losses(), _outputs(events)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, flo
     [(2, [{}, {"tensor": 2}]), (4, [{"data": 2, "tensor": 2}, {"tensor": 4}])],
 )
 def test_a_mesh_of_devices_trains_as_one_does(
-    devices: int, meshes: list[dict[str, Any]], alone: tuple[Path, dict[int, float]], tmp_path: Path
+    devices: int, meshes: list[dict[str, Any]], alone: tuple[Path, dict[int, float], list[str]], tmp_path: Path
 ) -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     words = [sys.executable, "-m", "tests.training.test_engine_mesh", str(tmp_path), *map(json.dumps, meshes)]
@@ -50,6 +57,7 @@ def test_a_mesh_of_devices_trains_as_one_does(
     for line in told.stdout.splitlines()[-len(meshes) :]:
         said = json.loads(line)
         assert list(said["losses"].values()) == pytest.approx(list(alone[1].values()), abs=1e-5)
+        assert said["samples"] == alone[2]
         assert said["compiled"] == 1
         assert said["largest_share"] <= 0.6  # of a layer's parameters and moments, on any one device
     # A checkpoint is of no mesh: one device goes on where several have stopped.
@@ -82,7 +90,7 @@ def main(folder: Path, meshes: list[str]) -> None:
 
     jax_training.make_trainer = kept  # type: ignore[assignment]  # the same arguments
     for number, mesh in enumerate(meshes):
-        losses = _train(folder / str(number), json.loads(mesh)).losses()
+        events = _train(folder / str(number), json.loads(mesh))
         trainer = trainers.pop()
         shares = [
             max(part.data.size for part in array.addressable_shards) / array.size
@@ -90,7 +98,8 @@ def main(folder: Path, meshes: list[str]) -> None:
             if array.ndim == 2 and 34 not in array.shape
         ]
         compiled = trainer.jit_train_and_eval_step()[0].func.jitted_fn._cache_size()
-        print(json.dumps({"losses": losses, "compiled": compiled, "largest_share": max(shares)}), flush=True)
+        told = {"losses": events.losses(), "samples": _outputs(events)}
+        print(json.dumps(told | {"compiled": compiled, "largest_share": max(shares)}), flush=True)
 
 
 if __name__ == "__main__":

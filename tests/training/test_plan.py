@@ -10,10 +10,19 @@ import pytest
 from flax import nnx
 
 from tests.training.make_engine import config, job
-from tunix_rt.base.errors import DoesNotFit
+from tunix_rt.base.errors import BadInput, DoesNotFit
 from tunix_rt.training import mends, packing
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import architecture, jax_folder, jax_memory, jax_step, load, model_folder, work
+from tunix_rt.training.engines import (
+    abilities,
+    architecture,
+    jax_folder,
+    jax_memory,
+    jax_step,
+    load,
+    model_folder,
+    work,
+)
 from tunix_rt.training.engines.jax_model import Decoder
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
 from tunix_rt.training.engines.memory_formula import jax_formula
@@ -116,14 +125,31 @@ def test_what_does_not_fit_is_refused_with_its_terms_and_a_config_with_a_mend_pa
         return replace(predict(changed, Shape(changed.batch_size, SHAPE.width)), available=free)
 
     with pytest.raises(DoesNotFit, match=r"The training needs [\d.]+ MiB and [\d.]+ MiB are free: \w+ [\d.]+ MiB") as e:
-        mends.refuse(chosen, again(chosen), 64, False, again)
+        mends.refuse(chosen, again(chosen), 64, False, False, again)
     assert "set activation_checkpointing: true -> " in (e.value.hint or "")
     assert "set batch_size: 2, accumulation: 2 -> " in (e.value.hint or "")
-    helping = [mend for mend in mends.mends(chosen, again(chosen), 64, False, again) if mend.memory.fits]
+    helping = [mend for mend in mends.mends(chosen, again(chosen), 64, False, False, again) if mend.memory.fits]
     assert helping
     for mend in helping:
         assert str(mend) in (e.value.hint or "")
-        mends.refuse(mend.config, again(mend.config), 64, False, again)
+        mends.refuse(mend.config, again(mend.config), 64, False, False, again)
+
+
+def test_on_a_gpu_activations_may_wait_in_the_hosts_memory_and_nowhere_else() -> None:
+    chosen = config(engine="torch", model=MODEL)
+
+    def again(changed: TrainingConfig) -> Memory:
+        return replace(predict(changed, exactly=False), available=1000)
+
+    tried = {on_gpu: mends.mends(chosen, again(chosen), 64, False, on_gpu, again) for on_gpu in (True, False)}
+    offered = {on_gpu: [mend for mend in found if mend.config.activation_offload] for on_gpu, found in tried.items()}
+    assert not offered[False]
+    assert all(mend.memory.activations < again(chosen).activations for mend in offered[True])
+    assert offered[True]
+    with pytest.raises(BadInput, match=r"activation_offload moves .* where this training computes"):
+        abilities.refuse_here(config(engine="torch", activation_offload=True), ["cpu:0 Xeon"])
+    with pytest.raises(BadInput, match="'tunix' cannot do this"):
+        abilities.refuse(config(engine="tunix", activation_offload=True), "gpu")
 
 
 def test_where_nothing_helps_the_refusal_says_so() -> None:
@@ -133,7 +159,7 @@ def test_where_nothing_helps_the_refusal_says_so() -> None:
         return replace(predict(changed, exactly=False), available=1000)
 
     with pytest.raises(DoesNotFit) as e:
-        mends.refuse(chosen, again(chosen), 64, False, again)
+        mends.refuse(chosen, again(chosen), 64, False, False, again)
     assert (e.value.hint or "").startswith("No change of the config that we know is enough; the most is saved by: set ")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tests.training.bare import COMMAND
 from tests.training.make import files, run_folder
 from tunix_rt.base.errors import DiskFull, Problem, Unavailable
 from tunix_rt.training import child, events, folder, signals
@@ -25,13 +26,13 @@ from tunix_rt.training.record import recorded
 LAST = 24
 
 
-def start(run: Path, *words: str, **environment: str) -> "subprocess.Popen[str]":
-    """A child on a run directory; SIGTERM is blocked until it is ready for it."""
+def start(run: Path, *words: str, bare: bool = True) -> "subprocess.Popen[str]":
+    """A child on a run directory, `bare` of PyTorch; SIGTERM is blocked until it is ready for it."""
+    python = COMMAND if bare else [sys.executable, "-m"]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "tunix_rt.training.process", str(run), "--device", "cpu", *words],
-            env=os.environ | environment,
+            [*python, "tunix_rt.training.process", str(run), "--device", "cpu", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -77,7 +78,7 @@ def losses(run: RunFolder) -> list[float]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, str]:
     """A run that nothing disturbed, and its story."""
     run = run_folder(tmp_path_factory.mktemp("whole"))
-    code, out, err = finish(start(run.path))
+    code, out, err = finish(start(run.path, bare=False))
     assert code == 0, err
     return run, out
 
@@ -210,7 +211,7 @@ def test_a_disk_that_is_too_small_is_the_machines(tmp_path: Path) -> None:
 
 def test_the_other_engine_trains_a_run_too(tmp_path: Path) -> None:
     run = run_folder(tmp_path, engine="torch")
-    code, _, err = finish(start(run.path))
+    code, _, err = finish(start(run.path, bare=False))
     assert (code, the_end(run)["reason"]) == (0, "completed"), err
     assert (run.model / "model.safetensors").is_file()
 
@@ -237,7 +238,7 @@ def test_a_worker_that_is_gone_takes_the_training_along(tmp_path: Path) -> None:
     run = run_folder(tmp_path)
     end, pipe = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tunix_rt.training.process", str(run.path)],
+        [*COMMAND, "tunix_rt.training.process", str(run.path)],
         env=os.environ | {"TUNIX_RT_LIFELINE_FD": str(end), "TUNIX_RT_LIFELINE_SECONDS": "60"},
         pass_fds=[end],
         start_new_session=True,
@@ -272,7 +273,7 @@ def test_a_dry_run_leaves_its_facts_and_trains_nothing(tmp_path: Path) -> None:
 
 def test_a_dry_run_of_what_cannot_be_trained_ends_with_the_first_problem(tmp_path: Path) -> None:
     run = run_folder(tmp_path, engine="torch", data={"max_length": 12})
-    code, out, err = finish(start(run.path, "--plan"))
+    code, out, err = finish(start(run.path, "--plan", bare=False))
     assert code == 2
     [check] = told(run, "check")
     assert {name: check[name]["ok"] for name in ("ledger", "engine", "plan")} == {

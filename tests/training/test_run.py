@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.test_cli import Shell
+from tests.training.bare import COMMAND
 
 STEPS = 24
 CONFIG = f"""
@@ -32,15 +33,16 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     found.json("traces", "generate", "addition", "--count", 60, "--seed", 1)
     found.json("datasets", "build", "sums", "--split", "eval=0.2")
     (found.folder / "config.yaml").write_text(CONFIG)
-    done = train(found, "whole").communicate(timeout=120)
+    done = train(found, "whole", bare=False).communicate(timeout=120)
     assert (found.folder / "whole" / "model").exists(), done
     return found
 
 
-def train(shell: Shell, output: str, *more: str) -> "subprocess.Popen[str]":
+def train(shell: Shell, output: str, *more: str, bare: bool = True) -> "subprocess.Popen[str]":
+    python = COMMAND if bare else [sys.executable, "-m"]
     words = ["train", "config.yaml", "--dataset", "sums-v1", "--output", output, "--device", "cpu", *more]
     return subprocess.Popen(
-        [sys.executable, "-m", "tunix_rt.cli.main", *words],
+        [*python, "tunix_rt.cli.main", *words],
         env=shell.environment,
         cwd=shell.folder,
         stdout=subprocess.PIPE,

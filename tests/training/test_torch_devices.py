@@ -75,6 +75,7 @@ def trained(folder: Path) -> tuple[Path, dict[str, Events]]:
     return folder, told
 
 
+@pytest.mark.long
 def test_two_devices_train_as_one_does_and_go_on_bit_for_bit(tmp_path: Path) -> None:
     """One test, for to train the cases takes longer than to look at them."""
     folder, told = trained(tmp_path)

@@ -1,6 +1,5 @@
-"""What a training by PyTorch meets: a killed process, memory or a disk that runs out, a second signal."""
+"""What a training by PyTorch meets: a killed process, memory that runs out, a second signal."""
 
-import errno
 import json
 import os
 import signal
@@ -13,9 +12,9 @@ import pytest
 import torch
 
 from tests.training.make_engine import CountingRows, Events, config, job
-from tunix_rt.base.errors import DiskFull, Failed
+from tunix_rt.base.errors import Failed
 from tunix_rt.training import signals
-from tunix_rt.training.engines import Outcome, checkpoints, load, tensor_files
+from tunix_rt.training.engines import Outcome, checkpoints, load
 
 
 def train(folder: Path, **changes: Any) -> tuple[Outcome, Events]:
@@ -82,21 +81,3 @@ def test_memory_that_a_device_does_not_have_is_told_with_what_saves_some(tmp_pat
     with pytest.raises(Failed, match=r"Tried to allocate 16\.00 GiB") as caught:
         train(tmp_path, batches=Huge(), config=config())
     assert "batch_size" in (caught.value.hint or "")
-
-
-def test_a_disk_that_fills_while_a_checkpoint_is_written_keeps_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write, written = tensor_files.write, []
-
-    def fills_up(file: Any, shapes: Any, arrays: Any) -> None:
-        written.append(file)
-        if len(written) == 1:
-            return write(file, shapes, arrays)
-        file.write(b"a part")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(tensor_files, "write", fills_up)
-    with pytest.raises(DiskFull):
-        train(tmp_path)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]

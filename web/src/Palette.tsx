@@ -33,6 +33,7 @@ export function Palette({ close }: { close: () => void }) {
   const runs = useGet('/api/tunix/runs', { query: { limit: 200 } }, { enabled: has('/runs/:id'), keep: true })
   const datasets = useGet('/api/datasets', { query: { limit: 200 } }, { enabled: has('/datasets/:key') && seeking })
   const evaluations = useGet('/api/evaluations', { query: { limit: 200 } }, { enabled: has('/evaluations/:id') && seeking })
+  const models = useGet('/api/models', { query: { limit: 200 } }, { enabled: has('/models/:name') && seeking })
   const traces = useGet('/api/traces', { query: { q: sought, limit: MOST } }, { enabled: has('/traces/:id') && seeking, keep: true })
   const isId = /^[0-9a-f-]{6,36}$/i.test(sought)
   const run = useGet('/api/tunix/runs/{id}/status', { at: { id: sought || '-' } }, { enabled: isId && has('/runs/:id') })
@@ -85,6 +86,15 @@ export function Palette({ close }: { close: () => void }) {
         detail: each.eval_set,
         to: `/evaluations/${each.id}`,
       })
+    for (const each of (models.data?.data ?? []).filter((one) => within(one.name, one.description)).slice(0, MOST))
+      found.push({
+        id: `model-${each.id}`,
+        group: text.palette.models,
+        icon: 'models',
+        title: each.name,
+        detail: each.description,
+        to: `/models/${encodeURIComponent(each.name)}`,
+      })
     for (const each of traces.data?.data ?? [])
       found.push({
         id: `trace-${each.id}`,
@@ -95,7 +105,7 @@ export function Palette({ close }: { close: () => void }) {
         to: `/traces/${each.id}`,
       })
     return found
-  }, [low, seeking, isId, run.data, runs.data, datasets.data, evaluations.data, traces.data])
+  }, [low, seeking, isId, run.data, runs.data, datasets.data, evaluations.data, models.data, traces.data])
 
   const chosen = Math.min(at, Math.max(0, hits.length - 1))
 

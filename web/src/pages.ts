@@ -1,12 +1,13 @@
 /** Every page: each slice of `features/` says its own in its `routes.ts`; nobody edits a list of all. */
-import type { ComponentType, LazyExoticComponent } from 'react'
+import type { ComponentType } from 'react'
 
 import type { IconName } from './parts/Icon'
+import type { Lazy } from './parts/lazy'
 
 export interface PageEntry {
   /** Of wouter: `/runs/:id`. */
   path: string
-  component: LazyExoticComponent<ComponentType> | ComponentType
+  component: Lazy<ComponentType> | ComponentType
   /** Where it stands in the navigation and the palette; left out: only reached from other pages. */
   nav?: { title: string; icon: IconName; order: number }
   /** Reached from the palette, not in the navigation: "Start a run". */

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tunix_rt.base.errors import DiskFull
+from tunix_rt.base.errors import DiskFull, Unavailable
 
 
 @contextmanager
@@ -59,3 +59,34 @@ def digest(path: Path) -> str:
     """`sha256:` and the hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def place(root: Path, file_digest: str) -> Path:
+    """Where a file lies in a store whose files are called by their digests."""
+    digits = file_digest.removeprefix("sha256:")
+    return root / digits[:2] / digits
+
+
+def keep(root: Path, source: Path) -> str:
+    """Copy a file into such a store, unless it is there already; returns its digest.
+
+    A file of the store that was damaged is replaced.
+
+    Raises:
+        Unavailable: `source` changed while it was copied.
+        DiskFull: no space.
+    """
+    found = digest(source)
+    target = place(root, found)
+    if target.is_file() and digest(target) == found:
+        return found
+    with whole(target) as file, source.open("rb") as opened:
+        copied = hashlib.sha256()
+        while chunk := opened.read(2**20):
+            copied.update(chunk)
+            file.write(chunk)
+        if "sha256:" + copied.hexdigest() != found:
+            raise Unavailable(f"{source} changed while it was copied; nothing was kept.", hint="Try again.")
+        os.fchmod(file.fileno(), 0o444)  # it has a second name wherever it is used
+    sync_folder(root)
+    return found

@@ -115,7 +115,7 @@ def _worker(one: dict[str, Any]) -> str:
 
 
 def _abilities(able: abilities.Ability) -> str:
-    return "; ".join(f"{what} {', '.join(values)}" for what, values in able.document().items())
+    return "; ".join(f"{what} {', '.join(values)}" for what, values in able.document().items() if values)
 
 
 def _engine(known: dict[str, Any]) -> str:

@@ -2,14 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from tunix_rt.base.errors import Problem
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import show
 from tunix_rt.evaluation import files, judges
+from tunix_rt.evaluation.judges import listing
 from tunix_rt.evaluation.judges.calibrate import Calibration, Figure, LabelLine, calibrate
 
 
@@ -22,34 +21,22 @@ def judge() -> None:
 @show.json_option
 def list_judges(as_json: bool) -> None:
     """Show every judge with its parameters; a package that is broken is named."""
-    found = [_about(name) for name in judges.names()]
+    found = listing.listed(Settings())
     if as_json:
-        show.document({"judges": found})
+        show.document({"judges": [one.model_dump() for one in found]})
         return
     show.table(
         ("judge", "parameters (default)", "what it says"),
         [
             (
-                one["name"],
-                ", ".join(f"{key} ({value['default']})" for key, value in one["parameters"].items()) or "-",
-                one["description"] or one["problem"],
+                one.name,
+                ", ".join(f"{key} ({value.default})" for key, value in one.parameters.items()) or "-",
+                " ".join(filter(None, (one.description, one.problem, one.hint))),
             )
             for one in found
         ],
     )
     show.say("With parameters: --judge NAME:key=value,key=value")
-
-
-def _about(name: str) -> dict[str, Any]:
-    try:
-        kind = judges.kind(name)
-    except Problem as problem:
-        return {"name": name, "description": None, "parameters": {}, "problem": problem.detail}
-    parameters = {
-        key: {"default": field.default, "description": field.description}
-        for key, field in kind.parameters.model_fields.items()
-    }
-    return {"name": name, "description": kind.description, "parameters": parameters, "problem": None}
 
 
 @judge.command("calibrate")

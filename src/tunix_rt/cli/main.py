@@ -3,7 +3,6 @@
 Commands are loaded when they are called: `--help` reads the table below and imports nothing heavy.
 """
 
-import importlib
 import json
 import os
 import sys
@@ -13,7 +12,8 @@ from typing import Any
 import click
 
 from tunix_rt import __version__
-from tunix_rt.base.errors import Problem, nearest
+from tunix_rt.base.errors import Problem
+from tunix_rt.cli.lazy import Lazy
 
 # name -> (module:attribute, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "datasets": ("tunix_rt.cli.datasets:datasets", "Build, export, compare and audit data sets."),
     "train": ("tunix_rt.cli.train:train", "Train a model here and now."),
     "generate": ("tunix_rt.cli.generate:generate", "Answer an eval set with a model."),
-    "models": ("tunix_rt.cli.models:models", "Merge adapters; check that a result is served as trained."),
+    "models": ("tunix_rt.cli.registry:models", "Promote, find and pull models; merge adapters; check results."),
     "evaluate": ("tunix_rt.cli.evaluate:evaluate", "Score predictions against an eval set."),
     "evaluations": ("tunix_rt.cli.evaluations:evaluations", "Look at evaluations; judge again, verify, waive."),
     "judge": ("tunix_rt.cli.judge:judge", "Judges, and what one is worth against human labels."),
@@ -38,32 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class Lazy(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            raise click.UsageError(f"No command {args[0]!r}.{nearest(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Lazy, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tunix-rt")
 @click.option("--url", envvar="TUNIX_RT_URL", help="A server to talk to; without it, the database on this machine.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

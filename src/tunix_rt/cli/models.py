@@ -1,4 +1,4 @@
-"""`tunix-rt models`: what concerns the result of a training."""
+"""`tunix-rt models merge` and `check`: what becomes of the result of a training on this machine."""
 
 import itertools
 from pathlib import Path
@@ -15,12 +15,7 @@ from tunix_rt.training.folder import RunFolder
 from tunix_rt.training.parity import Sample
 
 
-@click.group()
-def models() -> None:
-    """Merge adapters, and check that a result is served as it was trained."""
-
-
-@models.command()
+@click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The new folder.")
 @click.option("--base", type=click.Path(path_type=Path), help="The base model, where it lies elsewhere by now.")
@@ -44,7 +39,7 @@ def merge(folder: Path, output: Path, base: Path | None, as_json: bool) -> None:
     click.echo(f"{done.updated} of {done.tensors} tensors updated: {done.path}")
 
 
-@models.command()
+@click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--prompts", type=click.IntRange(min=1), default=parity.PROMPTS, show_default=True, help="At most.")
 @click.option("--data", type=click.Path(path_type=Path), help="JSONL of traces; default: the run's data/eval.jsonl.")

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import textwrap
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -221,3 +222,32 @@ def _spread(points: list[list[Any]]) -> list[str]:
     numbers = [value for value in values if not isinstance(value, str)]  # NaN and the infinities come as texts
     ends = [min(numbers), max(numbers)] if numbers else [None, None]
     return [figure(values[0]), figure(values[-1]), *map(figure, ends)]
+
+
+# --- samples ----------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("run")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@show.json_option
+@click.pass_obj
+def samples(obj: dict[str, Any], run: str, limit: int, as_json: bool) -> None:
+    """Show what run RUN answered at its evaluations, the newest first (`samples` of the config)."""
+
+    async def work() -> list[Any]:
+        async with door.client(obj["url"]) as api:
+            return [row async for row in door.every(api, f"/api/tunix/runs/{door.quote(run)}/samples", limit, {})]
+
+    found = door.run(work())
+    if as_json:
+        show.document(found)
+        return
+    if not found:
+        show.say("No sample yet. A run answers prompts at its evaluations where its config says how many: samples: 2")
+    for number, row in enumerate(found):
+        if number == 0 or row["step"] != found[number - 1]["step"]:
+            click.secho(f"step {row['step']:,}", bold=True)
+        click.echo(textwrap.indent(show.printable(row["prompt"]), "  "))
+        cut_off = " … (cut off)" if row["finish_reason"] == "length" else ""
+        click.echo(textwrap.indent(show.printable(row["output"]) + cut_off, "    "))

@@ -18,7 +18,7 @@ def runs() -> None:
 
 
 runs.add_command(run_list.list_)
-for _command in (run_left.show_, run_left.artifacts, run_left.metrics):
+for _command in (run_left.show_, run_left.artifacts, run_left.metrics, run_left.samples):
     runs.add_command(_command)
 
 
@@ -34,7 +34,7 @@ def address(run: str, *parts: str) -> str:
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.option("--dataset", "dataset_key", help="Key of the data set; else the config's `dataset`.")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config.")
-@click.option("--model-id", help="scratch, a folder under the server's models, or name@alias.")
+@click.option("--model-id", help="scratch, a folder under the server's models, name@alias or name:version.")
 @click.option("--engine", help="Who computes; else the config's `engine`.")
 @click.option("--eval-set", help="A stored eval set that the trained model answers.")
 @click.option("--priority", type=int, help="Higher is sooner; default 0.")
@@ -84,7 +84,8 @@ def submit(
 def _body(path: Path, overrides: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     """The request: what the user wrote and no default, so that the server's defaults hold."""
     try:
-        resolved = config.load(path, overrides)
+        said = (f"{name}={given[name]}" for name in ("model_id", "engine") if given.get(name) is not None)
+        resolved = config.load(path, (*overrides, *said))  # with them, since the rest must fit them
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", hint=f"See its permissions: ls -l {path}") from None
     written = resolved.model_dump(mode="json", exclude_unset=True)
@@ -170,6 +171,20 @@ def cancel(obj: dict[str, Any], run: str, as_json: bool) -> None:
     click.echo(f"{found['run_id']}  {found['status']}")
     if found["status"] == "cancel_requested":
         show.say(f"The training is asked to end. Watch it: tunix-rt runs logs {run} -f")
+
+
+@runs.command()
+@click.argument("run")
+@show.json_option
+@click.pass_obj
+def checkpoint(obj: dict[str, Any], run: str, as_json: bool) -> None:
+    """Have the training of run RUN save a checkpoint after its present step, and go on."""
+    found = _post(obj["url"], address(run, "checkpoint"))
+    if as_json:
+        show.document(found)
+        return
+    click.echo(f"{found['run_id']}  {found['status']}")
+    show.say(f"It is asked for a checkpoint. See it: tunix-rt runs artifacts {run}")
 
 
 @runs.command()

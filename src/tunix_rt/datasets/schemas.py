@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tunix_rt.base.http import Body, Time
-from tunix_rt.traces.schemas import TraceFilters, TraceRow
+from tunix_rt.traces.schemas import ImportReport, TraceFilters, TraceRow
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 Name = Annotated[
@@ -95,6 +95,12 @@ class Manifest(BaseModel):
     stats: dict[str, Span]
     parent: str | None
     provenance: dict[str, Any]
+
+
+class Ingested(Manifest):
+    """A data set of one file's traces, with what became of each line."""
+
+    ingested: ImportReport
 
 
 class Bin(BaseModel):

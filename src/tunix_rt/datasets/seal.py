@@ -136,28 +136,45 @@ def items(number: int, split: str | None) -> Select[Any]:
     return query if split is None else query.where(DatasetItem.split == split)
 
 
+async def listed(session: AsyncSession, request: BuildRequest, digests: list[str]) -> list[Candidate]:
+    """The traces with these digests, in their order; what is deleted meanwhile is left out."""
+    found: dict[str, Candidate] = {}
+    for first in range(0, len(digests), BATCH):
+        query = _described(request).where(Trace.digest.in_(digests[first : first + BATCH]))
+        found |= {row.digest: _candidate(request, *row) for row in await session.execute(query)}
+    return [found[digest] for digest in digests if digest in found]
+
+
 async def _candidates(session: AsyncSession, request: BuildRequest) -> AsyncIterator[Candidate]:
+    query = (
+        _described(request)
+        .where(*conditions(request.filters, session))
+        .order_by(Trace.created_at.desc(), Trace.id.desc())
+    )
+    if request.selection_strategy == "latest":
+        query = query.limit(request.limit)
+    found = await session.stream(query.execution_options(yield_per=BATCH))
+    async for part in found.partitions():  # awaiting each row by itself takes five times as long
+        for row in part:
+            yield _candidate(request, *row)
+
+
+def _described(request: BuildRequest) -> Select[Any]:
     group: Any = Trace.digest
     if request.group_by == "prompt":
         group = Trace.prompt
     elif request.group_by.startswith("meta."):
         group = Trace.meta
     size = func.length(Trace.prompt) + Trace.step_characters + func.length(Trace.final_answer)
-    query = (
-        select(Trace.number, Trace.digest, group, Trace.step_count, size)
-        .where(*conditions(request.filters, session))
-        .order_by(Trace.created_at.desc(), Trace.id.desc())
-    )
-    if request.selection_strategy == "latest":
-        query = query.limit(request.limit)
-    key = request.group_by.removeprefix("meta.")
-    found = await session.stream(query.execution_options(yield_per=BATCH))
-    async for part in found.partitions():  # awaiting each row by itself takes five times as long
-        for number, identity, value, steps, characters in part:
-            if isinstance(value, dict):
-                # A trace without the key is a group of its own.
-                value = f"{key}={value[key]}" if key in value else identity
-            yield Candidate(number, identity, value, steps, characters)
+    return select(Trace.number, Trace.digest, group, Trace.step_count, size)
+
+
+def _candidate(request: BuildRequest, number: int, identity: str, value: Any, steps: int, characters: int) -> Candidate:
+    if isinstance(value, dict):
+        # A trace without the key is a group of its own.
+        key = request.group_by.removeprefix("meta.")
+        value = f"{key}={value[key]}" if key in value else identity
+    return Candidate(number, identity, value, steps, characters)
 
 
 def _split(chosen: list[Candidate], request: BuildRequest) -> dict[str, list[str]]:

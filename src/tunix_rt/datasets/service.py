@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, NotFound, nearest
 from tunix_rt.base.http import Page, Paging
+from tunix_rt.base.sorting import Sorting
 from tunix_rt.datasets import export, tokens
 from tunix_rt.datasets.models import Dataset, DatasetItem
 from tunix_rt.datasets.schemas import AuditRequest, Diff, Manifest, Moved
@@ -40,11 +41,22 @@ def manifest(dataset: Dataset) -> Manifest:
     )
 
 
-async def manifests(session: AsyncSession, paging: Paging, name: str | None) -> Page[Manifest]:
-    """A page of versions, newest first; of one name only where it is given."""
-    query = select(Dataset).where(*paging.where(Dataset.created_at, Dataset.id))
+ORDERS = {name: getattr(Dataset, name) for name in ("created_at", "dataset_key", "trace_count")}
+
+
+async def manifests(
+    session: AsyncSession, paging: Paging | Sorting, name: str | None, q: str | None = None
+) -> Page[Manifest]:
+    """A page of versions, newest first or as asked; of one name only, or with a part of a key, where it is given."""
+    query = select(Dataset)
     if name is not None:
         query = query.where(Dataset.name == name)
+    if q is not None and q.strip():
+        query = query.where(Dataset.dataset_key.icontains(q.strip(), autoescape=True))
+    if isinstance(paging, Sorting):
+        rows = (await session.execute(paging.over(query, paging.column(ORDERS), Dataset.id))).all()
+        return paging.page([manifest(row[0]) for row in rows], [(row[1], row[0].id) for row in rows])
+    query = query.where(*paging.where(Dataset.created_at, Dataset.id))
     query = query.order_by(Dataset.created_at.desc(), Dataset.id.desc()).limit(paging.limit + 1)
     found = list(await session.scalars(query))
     page = paging.page(found, lambda dataset: (dataset.created_at, dataset.id))

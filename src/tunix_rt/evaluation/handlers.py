@@ -121,7 +121,7 @@ class EvaluateHandler:
             return
         await service.store(
             session,
-            name=f"run {str(done.run.id)[:8]}",
+            name=f"run {str(done.run.id)[:13]}",
             eval_set=done.eval_set,
             judge=done.judge,
             answered=done.answered,

@@ -6,19 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base import ids
 from tunix_rt.base.db import Database, now
 from tunix_rt.base.errors import NotFound, cut
+from tunix_rt.base.http import Page, Paging
+from tunix_rt.base.sorting import Sorting
 from tunix_rt.datasets.contamination import METHOD
 from tunix_rt.evaluation import comparing, contamination, files, judging, leaderboard, packed, predictions, scorecard
 from tunix_rt.evaluation.eval_sets import insert_all
 from tunix_rt.evaluation.judges import Judge
 from tunix_rt.evaluation.leaderboard import Board
 from tunix_rt.evaluation.models import EvalItem, EvalSet, Evaluation, EvaluationItem, PredictionLine
-from tunix_rt.evaluation.schemas import Contamination, Decoding, EvaluationCreated, EvaluationDetail, ItemView, Side
+from tunix_rt.evaluation.schemas import (
+    Contamination,
+    Decoding,
+    EvaluationCreated,
+    EvaluationDetail,
+    EvaluationView,
+    ItemView,
+    Side,
+)
 from tunix_rt.runs import service as runs
 
 
@@ -314,6 +324,41 @@ async def marks(database: Database, dataset_key: str | None, eval_set: EvalSet) 
     except NotFound:  # a data set of somebody else's
         return None
     return Marks(METHOD, {position: overlap.kind for position, overlap in found.overlaps.items()})
+
+
+ORDERS = {
+    "name": Evaluation.name,
+    "eval_set": EvalSet.name,
+    "score": Evaluation.score,
+    "n_scored": Evaluation.n_scored,
+    "created_at": Evaluation.created_at,
+    "judge": Evaluation.judge,
+    "model_id": Evaluation.model_id,
+}
+
+
+async def page(session: AsyncSession, q: str | None, paging: Paging | Sorting) -> Page[EvaluationView]:
+    """A page of the evaluations that hold these words in a name or at the beginning of an id."""
+    conditions = [_holds(q)] if q and q.strip() else []
+    if isinstance(paging, Paging):
+        conditions += paging.where(Evaluation.created_at, Evaluation.id)
+        found = await evaluations(session, conditions, paging.limit + 1)
+        return paging.page([leaderboard.view(*row) for row in found], key=lambda row: (row.created_at, row.id))
+    query = select(Evaluation, EvalSet).join(EvalSet, EvalSet.number == Evaluation.eval_set_number).where(*conditions)
+    statement = paging.over(query, paging.column(ORDERS), Evaluation.id)
+    rows = (await session.execute(statement)).all()
+    return paging.page([leaderboard.view(row[0], row[1]) for row in rows], [(row[2], row[0].id) for row in rows])
+
+
+def _holds(q: str) -> ColumnElement[bool]:
+    words = q.strip()
+    names = (Evaluation.name, EvalSet.name, Evaluation.judge, Evaluation.model_id, Evaluation.dataset_key)
+    found = [column.icontains(words, autoescape=True) for column in names]
+    prefix = words.lower().replace("-", "")
+    if 4 <= len(prefix) <= 32 and set(prefix) <= set("0123456789abcdef"):
+        low, high = (uuid.UUID(prefix.ljust(32, digit)) for digit in "0f")
+        found += [column.between(low, high) for column in (Evaluation.id, Evaluation.run_id)]
+    return or_(*found)
 
 
 async def evaluations(session: AsyncSession, conditions: Sequence[Any], limit: int) -> list[tuple[Evaluation, EvalSet]]:

@@ -18,6 +18,7 @@ from tunix_rt.base.settings import Settings
 from tunix_rt.datasets import models as _datasets  # noqa: F401  # their tables belong to Base.metadata
 from tunix_rt.evaluation import models as _evaluation  # noqa: F401
 from tunix_rt.jobs import models as _jobs  # noqa: F401
+from tunix_rt.registry import models as _registry  # noqa: F401
 from tunix_rt.regression import models as _regression  # noqa: F401
 from tunix_rt.runs import models as _runs  # noqa: F401
 from tunix_rt.traces import models as _traces  # noqa: F401

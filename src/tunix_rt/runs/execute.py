@@ -6,21 +6,18 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-from sqlalchemy import select
 
 from tunix_rt.base.db import DATABASE_DOWN
 from tunix_rt.base.tasks import undisturbed
 from tunix_rt.base.wake import Wake
 from tunix_rt.jobs.lease import Lease
 from tunix_rt.jobs.lifeline import Lifeline
-from tunix_rt.runs import logs
+from tunix_rt.runs import logs, states
 from tunix_rt.runs.follow import Follower, Update
-from tunix_rt.runs.models import Run
 from tunix_rt.runs.states import CHANNEL, RunStatus
 
 log = logging.getLogger(__name__)
@@ -75,6 +72,7 @@ async def execute(
         with (
             logs.path_of(folder, file, "stdout").open("ab") as out,
             logs.path_of(folder, file, "stderr").open("ab") as err,
+            _wishes_held_back(),
         ):
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -122,6 +120,7 @@ class _Watch:
         self.files = [(lease.job.claim, stream) for stream in logs.STREAMS]
         self.asked: Why | None = None
         self.killed = False
+        self._heard = 0  # number of the last wish that was passed on
         self._kill_at: float | None = None
 
     async def until_ended(self) -> None:
@@ -135,7 +134,7 @@ class _Watch:
                         await self.store()
                         if woken.done():
                             woken = asyncio.create_task(wake.wait(UNASKED_SECONDS))
-                            await self._ask_whether_cancelled()
+                            await self._ask_what_is_wished()
                         self._stop_where_due()
                         # A slow database is not asked more often: looking takes a third of the time at most.
                         pause = max(LOOK_SECONDS, 2 * (time.monotonic() - started))
@@ -164,14 +163,20 @@ class _Watch:
             await self.follower.store(session, new)
         self.follower.advance(new)
 
-    async def _ask_whether_cancelled(self) -> None:
+    async def _ask_what_is_wished(self) -> None:
         try:
             async with self.lease.database.read() as session:
-                status = await session.scalar(select(Run.status).where(Run.number == self.follower.run_number))
+                last = await states.newest(session, self.follower.run_number)
         except DATABASE_DOWN:
             return
-        if status == RunStatus.CANCEL_REQUESTED:
+        if last.after == RunStatus.CANCEL_REQUESTED:
             self._stop("cancel")
+        elif last.before == last.after == RunStatus.RUNNING and last.number > self._heard:
+            self._heard = last.number
+            if self.asked is None:  # else it saves one as it ends
+                log.info("process asked for a checkpoint")
+                with contextlib.suppress(ProcessLookupError):
+                    self.process.send_signal(signal.SIGUSR1)
 
     def _stop_where_due(self) -> None:
         now = time.monotonic()
@@ -191,6 +196,16 @@ class _Watch:
             signal_group(self.process.pid, signal.SIGTERM)
         elif why == "cancel":
             self.asked = why
+
+
+@contextlib.contextmanager
+def _wishes_held_back() -> Iterator[None]:
+    """A process that is started meanwhile is not killed by SIGUSR1 before it listens, when it lets it in."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def signal_group(pid: int, number: int) -> None:

@@ -1,15 +1,17 @@
 """What happens to all runs, as it happens: a row for each change of a state, and of the progress of those that run.
+Of other things it is told that there are more of them, such as data sets or evaluations, whichever process made them.
 
 One reader for all viewers of a process. It has no past: who comes asks for the lists, and is told what changes after.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import func, select
+import orjson
+from sqlalchemy import ScalarSelect, func, select
 
 from tunix_rt.base.db import DATABASE_DOWN, Database
 from tunix_rt.base.wake import Wake
@@ -36,10 +38,13 @@ class Feed:
 
     Args:
         database: where runs are written down.
+        others: name of something else -> what changes in the database when there is more of it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, others: Mapping[str, ScalarSelect[Any]] | None = None) -> None:
         self._database = database
+        self._others = {name: each.label(name) for name, each in (others or {}).items()}
+        self._marks: dict[str, Any] = {}
         self._viewers: set[asyncio.Queue[bytes | None]] = set()
         self._watched = asyncio.Event()
         self._told: dict[int, tuple[int, int]] = {}
@@ -75,7 +80,7 @@ class Feed:
                 await wake.wait(UNASKED_SECONDS)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """The events of one viewer: `run` with a row, `runs` where the lists must be asked for again, comments."""
+        """The events of one viewer: `run` with a row, `changed` with names of what there is more of, comments."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
         self._viewers.add(queue)
         self._watched.set()
@@ -101,13 +106,19 @@ class Feed:
             columns: Any = (Run.number, Run.revision, Run.events_offset, *search.ROW)
             query = select(*columns).where(Run.status.in_(_RUNS_NOW) | Run.number.in_(changed)).limit(MOST + 1)
             rows = (await session.execute(query)).mappings().all()
+            marks = (
+                dict((await session.execute(select(*self._others.values()))).mappings().one()) if self._others else {}
+            )
         first, self._last_event = self._last_event is None, newest
         told = {row["number"]: (row["revision"], row["events_offset"]) for row in rows}
         news = [row for row in rows if first or self._told.get(row["number"]) != told[row["number"]]]
-        self._told = told
+        changed_names = [name for name in marks if not first and marks[name] != self._marks.get(name)]
+        self._told, self._marks = told, marks
         if len(rows) > MOST:
-            self._tell(b"event: runs\ndata: {}\n\n")
-            return
+            changed_names.append("runs")
+            news = []
+        if changed_names:
+            self._tell(b"event: changed\ndata: %s\n\n" % orjson.dumps(changed_names))
         for row in news:
             shown = RunRow.model_validate({name: row[name] for name in RunRow.model_fields})
             self._tell(b"event: run\ndata: %s\n\n" % shown.model_dump_json().encode())

@@ -25,7 +25,7 @@ from tunix_rt.runs.execute import Exit, execute
 from tunix_rt.runs.follow import Follower, catch_up
 from tunix_rt.runs.logs import folder_of
 from tunix_rt.runs.models import Run
-from tunix_rt.runs.prepare import prepare
+from tunix_rt.runs.prepare import Bases, prepare
 from tunix_rt.runs.states import RunStatus
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class RunHandler:
         settings: home and grace.
         command: what to start in a run's folder; the training child.
         completed: what follows a completed training, in the transaction that completes it.
+        bases: where the versions of the registry lie that runs start from.
     """
 
     def __init__(
@@ -73,9 +74,12 @@ class RunHandler:
         settings: Settings,
         command: Command = training_command,
         completed: Callable[[AsyncSession, Run], Awaitable[None]] | None = None,
+        *,
+        bases: Bases,
     ) -> None:
         self._database, self._settings, self._command = database, settings, command
         self._completed = completed
+        self._bases = bases
 
     async def claimed(self, session: AsyncSession, job: Claimed) -> None:
         """See `jobs.loop.Handler`."""
@@ -98,7 +102,7 @@ class RunHandler:
         left = None if run.timeout_seconds is None else run.timeout_seconds - run.ran_seconds
         if left is not None and left <= 0:
             return _outcome(run, Exit(0, "timeout", killed=False), None)
-        prepared = await prepare(self._database, self._settings.home, run)
+        prepared = await prepare(self._database, self._settings.home, run, self._bases)
         async with lease.write("prepare") as session:
             statement = update(Run).where(Run.number == run.number).values(provenance=prepared.provenance)
             await session.execute(statement.execution_options(synchronize_session=False))

@@ -1,5 +1,9 @@
-"""Metrics of a run: from its events into the database in batches, and out again thinned for a plot."""
+"""Metrics of a run: from its events into the database in batches, and out again thinned for a plot.
 
+`BLOCK` steps of a metric are one row: a plot of a million points reads five thousand rows, not a million.
+"""
+
+import asyncio
 import json
 import logging
 import math
@@ -9,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
@@ -16,13 +21,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base import jsontext
 from tunix_rt.base.db import is_sqlite
-from tunix_rt.runs.models import RunMetric
+from tunix_rt.runs.models import RunMetricBlock
 from tunix_rt.runs.schemas import Number
 
 log = logging.getLogger(__name__)
 
 READ_BYTES = 2**20
-ROWS = 2000
+ROWS = 500
+BLOCK = 200
+"""Steps of a block: so many points PostgreSQL keeps in the row itself."""
+POINT = np.dtype([("offset", "u1"), ("value", "<f8")])
+"""A point of a block's bytes, where they stand in order: how far its step is from the block's first."""
 _INT64 = 2**63
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -116,23 +125,43 @@ def _take(found: News, event: dict[str, Any]) -> None:
 
 
 async def store(session: AsyncSession, run_number: int, values: dict[tuple[str, int], float]) -> None:
-    """Enter values; one for a step that has one already replaces it."""
+    """Enter values; one for a step that has one already replaces it. A run has one writer: who holds its lease."""
+    fresh: dict[tuple[int, str], dict[int, float]] = {}
+    for (key, step), value in values.items():
+        fresh.setdefault((step // BLOCK, key), {})[step % BLOCK] = value
+    blocks = sorted({block for block, _ in fresh})
+    for first in range(0, len(blocks), ROWS):
+        query = select(RunMetricBlock.block, RunMetricBlock.key, RunMetricBlock.points).where(
+            RunMetricBlock.run_number == run_number, RunMetricBlock.block.in_(blocks[first : first + ROWS])
+        )
+        for block, key, points in (await session.execute(query)).all():
+            if (block, key) in fresh:
+                fresh[block, key] = _unpacked(points) | fresh[block, key]
     rows = [
-        {"run_number": run_number, "key": key, "step": step, "value": None if math.isnan(value) else value}
-        for (key, step), value in values.items()
+        {
+            "run_number": run_number,
+            "block": block,
+            "key": key,
+            "points": np.array(sorted(points.items()), POINT).tobytes(),
+        }
+        for (block, key), points in fresh.items()
     ]
     insert = insert_sqlite if is_sqlite(session) else insert_postgresql
-    statement = insert(RunMetric)
+    statement = insert(RunMetricBlock)
     statement = statement.on_conflict_do_update(
-        index_elements=["run_number", "key", "step"], set_={"value": statement.excluded.value}
+        index_elements=["run_number", "block", "key"], set_={"points": statement.excluded.points}
     )
     for first in range(0, len(rows), ROWS):
         await session.execute(statement, rows[first : first + ROWS])
 
 
-def shown(value: float | None) -> Number:
-    """A value as JSON can say it; None is NaN."""
-    if value is None or math.isnan(value):
+def _unpacked(points: bytes) -> dict[int, float]:
+    return dict(np.frombuffer(points, POINT).tolist())
+
+
+def shown(value: float) -> Number:
+    """A value as JSON can say it."""
+    if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
@@ -143,38 +172,51 @@ async def series(
     session: AsyncSession, run_number: int, keys: Sequence[str], max_points: int
 ) -> dict[str, list[tuple[int, Number]]]:
     """Points of each key, thinned; every key of the run where none is named."""
-    if not keys:
-        known = select(RunMetric.key).where(RunMetric.run_number == run_number).distinct().order_by(RunMetric.key)
-        keys = list(await session.scalars(known))
-    found = {}
-    for key in keys:
-        query = (
-            select(RunMetric.step, RunMetric.value)
-            .where(RunMetric.run_number == run_number, RunMetric.key == key)
-            .order_by(RunMetric.step)
-        )
-        rows = (await session.execute(query)).all()
-        steps = np.array([row[0] for row in rows], np.int64)
-        values = np.array([math.nan if row[1] is None else row[1] for row in rows], np.float64)
-        found[key] = [(int(steps[place]), shown(float(values[place]))) for place in thinned(steps, values, max_points)]
-    return found
+    columns = (RunMetricBlock.key, RunMetricBlock.block, RunMetricBlock.points)
+    query = select(*columns).where(RunMetricBlock.run_number == run_number)
+    if keys:
+        query = query.where(RunMetricBlock.key.in_(keys))
+    found: dict[str, list[tuple[int, bytes]]] = {key: [] for key in keys}
+    for key, block, points in (await session.execute(query.order_by(RunMetricBlock.block))).all():
+        found.setdefault(key, []).append((block, points))
+
+    def thin() -> dict[str, list[tuple[int, Number]]]:
+        return {key: _plotted(found[key], max_points) for key in keys or sorted(found)}
+
+    return await asyncio.to_thread(thin)  # some hundredths of a second for a million points
+
+
+def _plotted(blocks: list[tuple[int, bytes]], max_points: int) -> list[tuple[int, Number]]:
+    points = np.frombuffer(b"".join(part for _, part in blocks), POINT)
+    begins = np.array([block * BLOCK for block, _ in blocks], np.int64)
+    steps = np.repeat(begins, [len(part) // POINT.itemsize for _, part in blocks]) + points["offset"]
+    values = points["value"].copy()  # aligned
+    kept = thinned(steps, values, max_points)
+    return [(step, shown(value)) for step, value in zip(steps[kept].tolist(), values[kept].tolist(), strict=True)]
 
 
 async def at_step(session: AsyncSession, run_number: int, step: int) -> dict[str, Number]:
     """All values of a step."""
-    query = select(RunMetric.key, RunMetric.value).where(RunMetric.run_number == run_number, RunMetric.step == step)
-    return {key: shown(value) for key, value in (await session.execute(query.order_by(RunMetric.key))).all()}
+    query = select(RunMetricBlock.key, RunMetricBlock.points).where(
+        RunMetricBlock.run_number == run_number, RunMetricBlock.block == step // BLOCK
+    )
+    found = {}
+    for key, points in (await session.execute(query.order_by(RunMetricBlock.key))).all():
+        value = _unpacked(points).get(step % BLOCK)
+        if value is not None:
+            found[key] = shown(value)
+    return found
 
 
-def thinned(steps: Any, values: Any, most: int) -> list[int]:
+def thinned(steps: NDArray[np.int64], values: NDArray[np.float64], most: int) -> NDArray[np.int64]:
     """Choose points for a plot so that no extreme is lost.
 
     The steps' range is cut into equal buckets; of each, its first lowest, its first highest and its first NaN are
     kept, and of the whole the first and the last point.
 
     Args:
-        steps: int64 (N,), ascending.
-        values: float64 (N,).
+        steps: (N,), ascending.
+        values: (N,).
         most: points wanted at most, at least 4; one more for a NaN where they are fewer than 5.
 
     Returns:
@@ -182,16 +224,21 @@ def thinned(steps: Any, values: Any, most: int) -> list[int]:
     """
     count = len(steps)
     if count <= most:
-        return list(range(count))
+        return np.arange(count)
     nan = np.isnan(values)
     buckets = max(1, (most - 2) // (3 if nan.any() else 2))
     width = (int(steps[-1]) - int(steps[0]) + 1) / buckets
     bucket = ((steps - steps[0]) / width).astype(np.int64)
-    kept = {0, count - 1}
-    for key, part in ((values, ~nan), (-values, ~nan), (np.zeros(count), nan)):
-        places = np.flatnonzero(part)
-        ordered = places[np.lexsort((places, key[places], bucket[places]))]
-        first = np.ones(len(ordered), np.bool_)
-        first[1:] = bucket[ordered][1:] != bucket[ordered][:-1]
-        kept |= {int(place) for place in ordered[first]}
-    return sorted(kept)
+    begins = np.flatnonzero(np.diff(bucket, prepend=-1))
+    sizes = np.diff(begins, append=count)
+    kept = [np.array([0, count - 1])]
+    for extreme in (np.fmin, np.fmax):  # which pass over NaN
+        kept.append(_firsts(values == np.repeat(extreme.reduceat(values, begins), sizes), bucket))
+    return np.unique(np.concatenate([*kept, _firsts(nan, bucket)]))
+
+
+def _firsts(marked: NDArray[np.bool_], bucket: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the first that is marked in each bucket."""
+    places = np.flatnonzero(marked)
+    first: NDArray[np.int64] = places[np.diff(bucket[places], prepend=-1) != 0]
+    return first

@@ -22,6 +22,7 @@ class Run(Base):
         Index(None, "status", "created_at", "id"),
         Index(None, "dataset_key", "created_at", "id"),
         Index(None, "model_id", "created_at", "id"),
+        Index(None, "retry_of"),
     )
 
     number: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)
@@ -79,15 +80,15 @@ class RunEvent(Base):
     reason: Mapped[str | None] = mapped_column(Text)
 
 
-class RunMetric(Base):
-    """A value of a metric at a step; where an attempt does a step again, its value replaces the earlier one."""
+class RunMetricBlock(Base):
+    """A metric over some steps; where an attempt does a step again, its value replaces the earlier one."""
 
-    __tablename__ = "run_metrics"
+    __tablename__ = "run_metric_blocks"
 
     run_number: Mapped[int] = mapped_column(ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True)
+    block: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # step // metrics.BLOCK
     key: Mapped[str] = mapped_column(String(100), primary_key=True)
-    step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    value: Mapped[float | None] = mapped_column(Double)  # null: NaN, which SQLite cannot keep
+    points: Mapped[bytes]  # see metrics.POINT
 
 
 class RunLogChunk(Base):

@@ -1,6 +1,7 @@
 """HTTP routes of the runs."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path as PathOnDisk
@@ -9,18 +10,21 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Receive, Scope, Send
 
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, nearest
-from tunix_rt.base.http import Download, Page, Paged, Pagination, ReadSession, StrictRoute, WriteSession
+from tunix_rt.base.http import Download, Page, Pagination, ReadSession, StrictRoute, WriteSession
 from tunix_rt.base.settings import Settings
+from tunix_rt.base.sorting import Sorted, Sorting
 from tunix_rt.base.together import Together
 from tunix_rt.datasets import service as datasets
 from tunix_rt.datasets import tokens
 from tunix_rt.datasets.schemas import TokenRows
 from tunix_rt.jobs import workers
-from tunix_rt.runs import artifacts, feed, logs, metrics, search, service, status, tokenizers
+from tunix_rt.runs import artifacts, feed, logs, metrics, samples, search, service, status, tokenizers
+from tunix_rt.runs.prepare import Registered, is_registered
 from tunix_rt.runs.schemas import (
     Accepted,
     Artifact,
@@ -33,6 +37,7 @@ from tunix_rt.runs.schemas import (
     RunRequest,
     RunRow,
     RunState,
+    SampleView,
     Series,
     Status,
     Tokenizers,
@@ -120,7 +125,7 @@ async def run(
     async with database.write("submit") as session:
         if body.eval_set is not None:
             await request.app.state.known_eval_set(session, body.eval_set)
-        found, number, _ = await service.submit(session, settings.home, body, key)
+        found, number, _ = await service.submit(session, settings.home, body, key, await _base(request, session, body))
         accepted = await service.accepted(session, found, settings.lease_seconds)
     response.headers["location"] = accepted.links["self"]
     if mode == "async":
@@ -134,10 +139,18 @@ async def run(
 
 
 @router.post("/api/tunix/sft/manifest", status_code=201, response_class=Response)
-async def manifest(request: Request, body: RunRequest) -> Response:
+async def manifest(request: Request, session: ReadSession, body: RunRequest) -> Response:
     """The whole config that such a run would be trained with, as YAML; nothing is started."""
-    config = service.resolved(_settings(request).home, body)
+    config = service.resolved(_settings(request).home, body, await _base(request, session, body))
     return Response(configs.dump(config), status_code=201, media_type="application/yaml")
+
+
+async def _base(request: Request, session: AsyncSession, body: RunRequest) -> Registered | None:
+    """What the request's `model_id` means now, where it is a name of the registry."""
+    found: Registered | None = None
+    if is_registered(body.model_id):
+        found = await request.app.state.registered(session, body.model_id)
+    return found
 
 
 @router.post("/api/tunix/sft/export", response_class=StreamingResponse)
@@ -157,6 +170,7 @@ async def _filters(
     model_id: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     mode: Annotated[Mode | None, Query()] = None,
     engine: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
+    retry_of: Annotated[uuid.UUID | None, Query(description="runs that do this one again")] = None,
     created_after: Annotated[AwareDatetime | None, Query()] = None,
     created_before: Annotated[AwareDatetime | None, Query()] = None,
 ) -> search.RunFilters:
@@ -166,6 +180,7 @@ async def _filters(
         model_id=model_id,
         mode=mode,
         engine=engine,
+        retry_of=retry_of,
         created_after=created_after,
         created_before=created_before,
         conditions=search.conditions_of(request.query_params.multi_items()),
@@ -180,9 +195,9 @@ async def _filters(
 async def runs(
     request: Request,
     filters: Annotated[search.RunFilters, Depends(_filters)],
-    paging: Paged,
+    paging: Sorted,
 ) -> Response:
-    """Runs, newest first; also by `param.NAME=VALUE` and `metric.NAME<VALUE`."""
+    """Runs, newest first or sorted (by `metric.NAME` too); also those of `param.NAME=VALUE` and `metric.NAME<VALUE`."""
     database, lists = _database(request), request.app.state.lists
 
     async def page() -> bytes:
@@ -191,7 +206,8 @@ async def runs(
         return found.model_dump_json().encode()
 
     together: Together[bytes] = lists
-    return Response(await together.ask((filters, paging.limit, paging.after), page), media_type="application/json")
+    asked = (filters, paging.limit, paging.after, paging.sort if isinstance(paging, Sorting) else None)
+    return Response(await together.ask(asked, page), media_type="application/json")
 
 
 @router.get("/api/tunix/runs/{id}")
@@ -241,7 +257,7 @@ async def events(
     since_seq: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
     last_event_id: Annotated[str | None, Header(max_length=32)] = None,
 ) -> EventStream:
-    """What happens to all runs as Server-Sent Events: `run` with a row of the list, from now on."""
+    """What happens to all, from now on: `run` with a row of the list, `changed` with names such as `evaluations`."""
     all_runs: feed.Feed = request.app.state.feed
     streams = [all_runs.stream()]
     if run is not None:
@@ -275,6 +291,17 @@ async def metrics_(
     found = await service.find(session, id)
     wanted = [key for part in keys or () for key in part.split(",") if key]
     return Series(series=await metrics.series(session, found.number, wanted, max_points))
+
+
+@router.get("/api/tunix/runs/{id}/samples")
+async def samples_(
+    request: Request,
+    id: Id,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[SampleView]:
+    """What the training answered at its evaluations, the newest step first, the prompts of a step in order."""
+    return await asyncio.to_thread(samples.page, await _folder(request, id), limit, cursor)
 
 
 @router.get("/api/tunix/runs/{id}/artifacts")
@@ -326,6 +353,15 @@ async def cancel(request: Request, id: Id, session: WriteSession) -> RunState:
     """Cancel a run; its checkpoints and logs are kept."""
     found = await service.find(session, id)
     await service.cancel(session, found)
+    await session.refresh(found)
+    return await service.state(session, found, _settings(request).lease_seconds)
+
+
+@router.post("/api/tunix/runs/{id}/checkpoint", status_code=202)
+async def checkpoint(request: Request, id: Id, session: WriteSession) -> RunState:
+    """Ask a running training to save a checkpoint after its present step; it appears among its checkpoints."""
+    found = await service.find(session, id)
+    await service.save_now(session, found)
     await session.refresh(found)
     return await service.state(session, found, _settings(request).lease_seconds)
 

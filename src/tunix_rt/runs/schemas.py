@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from tunix_rt.base.http import Body, Time
 from tunix_rt.runs.states import RunStatus
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9._-]+)?$")]
+Name = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*([@:][A-Za-z0-9._-]+)?$")
+]
 Mode = Literal["dry-run", "local", "ray"]
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A figure; JSON has no word for the three that are none, so they are texts."""
@@ -20,7 +22,8 @@ class RunRequest(Body):
 
     Attributes:
         dataset_key: the data set.
-        model_id: `scratch`, a folder under TUNIX_RT_HOME/models, or `name@alias` of the registry; never a path.
+        model_id: `scratch`, a folder under TUNIX_RT_HOME/models, or `name@alias` or `name:version` of the registry,
+            which is resolved now; never a path.
         engine: who computes; default: the config's.
         dry_run: only check that it could be trained.
         config: keys of the training config (`training.config`); what is left out has its default.
@@ -160,6 +163,19 @@ class Series(BaseModel):
     series: dict[str, list[tuple[int, Number]]]
 
 
+class SampleView(BaseModel):
+    """What a training answered to a prompt of its evaluation split after a step.
+
+    `finish_reason` is `stop`, or `length` where the answer was cut off; null where the engine does not say.
+    """
+
+    step: int
+    prompt: str
+    output: str
+    finish_reason: str | None
+    created_at: Time | None
+
+
 class Artifact(BaseModel):
     """A file that a run left; `path` is relative to the run's folder."""
 
@@ -227,7 +243,11 @@ def links(run_id: uuid.UUID, retry_of: uuid.UUID | None = None, dataset_key: str
     """Where a run's parts are."""
     base = f"/api/tunix/runs/{run_id}"
     found = {"self": base} | {
-        name: f"{base}/{name}" for name in ("status", "logs", "metrics", "artifacts", "checkpoints", "cancel", "retry")
+        name: f"{base}/{name}"
+        for name in (
+            *("status", "logs", "metrics", "samples", "artifacts", "checkpoints"),
+            *("checkpoint", "cancel", "retry"),
+        )
     }
     if dataset_key is not None:
         found["dataset"] = f"/api/datasets/{dataset_key}"

@@ -1,18 +1,20 @@
 """Finding runs: filters by columns, hyperparameters and metrics, in the database, over all rows."""
 
 import re
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Double, case, cast, func, select
+from sqlalchemy import ColumnElement, Double, case, cast, func, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from tunix_rt.base.db import is_sqlite
 from tunix_rt.base.errors import BadInput, Fault, cut
 from tunix_rt.base.http import Page, Paging
+from tunix_rt.base.sorting import Sorting
 from tunix_rt.runs.models import Run
 from tunix_rt.runs.schemas import RunRow
 from tunix_rt.runs.states import RunStatus
@@ -51,6 +53,7 @@ class RunFilters:
     model_id: str | None = None
     mode: str | None = None
     engine: str | None = None
+    retry_of: uuid.UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     conditions: tuple[Condition, ...] = field(default=())
@@ -104,11 +107,12 @@ def where(filters: RunFilters, session: AsyncSession) -> list[ColumnElement[bool
     found: list[ColumnElement[bool]] = []
     if filters.status:
         found.append(Run.status.in_(filters.status))
-    columns: dict[str, InstrumentedAttribute[str]] = {
+    columns: dict[str, InstrumentedAttribute[Any]] = {
         "dataset_key": Run.dataset_key,
         "model_id": Run.model_id,
         "mode": Run.mode,
         "engine": Run.engine,
+        "retry_of": Run.retry_of,
     }
     for name, column in columns.items():
         wanted = getattr(filters, name)
@@ -122,23 +126,22 @@ def where(filters: RunFilters, session: AsyncSession) -> list[ColumnElement[bool
     return found
 
 
+def _entry(whose: str, name: str, sqlite: bool) -> tuple[Any, ...]:
+    """A key of a JSON column: its kind, whether it is a number and which, whether it is a text and which, its truth."""
+    column: Any = Run.params if whose == "param" else Run.metrics
+    if sqlite:
+        path = f'$."{name}"'
+        kind: Any = func.json_type(column, path)
+        stored = func.json_extract(column, path)
+        return kind, kind.in_(("integer", "real")), stored, kind == "text", stored, kind
+    kind, text = func.jsonb_typeof(column.op("->")(name)), column.op("->>")(name)
+    return kind, kind == "number", cast(text, Double), kind == "string", text, text
+
+
 def _demand(condition: Condition, sqlite: bool) -> ColumnElement[bool]:
     """A condition on a key of a JSON column. A run without the key meets none, not even `!=`."""
-    column: Any = Run.params if condition.kind == "param" else Run.metrics
     value = condition.value
-    kind: Any
-    numeric: Any
-    number: Any
-    if sqlite:
-        path = f'$."{condition.name}"'
-        kind, stored = func.json_type(column, path), func.json_extract(column, path)
-        numeric, textual = kind.in_(("integer", "real")), kind == "text"
-        number, text, truth = stored, stored, kind
-    else:
-        entry = column.op("->")(condition.name)
-        kind, text = func.jsonb_typeof(entry), column.op("->>")(condition.name)
-        numeric, textual = kind == "number", kind == "string"
-        number, truth = cast(text, Double), text
+    kind, numeric, number, textual, text, truth = _entry(condition.kind, condition.name, sqlite)
     present: ColumnElement[bool] = kind.is_not(None)
     if isinstance(value, bool):
         equal = truth == ("true" if value else "false")
@@ -176,13 +179,44 @@ ROW = (
 )
 
 
-async def find(session: AsyncSession, filters: RunFilters, paging: Paging) -> Page[RunRow]:
-    """A page of runs, newest first; logs and configs are not read."""
+ORDERS = {
+    name: getattr(Run, name)
+    for name in (
+        "created_at",
+        "status",
+        "dataset_key",
+        "model_id",
+        "engine",
+        "mode",
+        "score",
+        "started_at",
+        "completed_at",
+        "duration_seconds",
+        "attempt",
+    )
+}
+"""What runs can be sorted by, beside the numbers among their hyperparameters and metrics."""
+
+
+async def find(session: AsyncSession, filters: RunFilters, paging: Paging | Sorting) -> Page[RunRow]:
+    """A page of runs, newest first or as asked; logs and configs are not read."""
+    statement = select(*ROW).where(*where(filters, session))
+    if isinstance(paging, Sorting):
+        sorted_rows = (await session.execute(paging.over(statement, _order(paging, session), Run.id))).mappings().all()
+        rows = [RunRow.model_validate({name: row[name] for name in RunRow.model_fields}) for row in sorted_rows]
+        return paging.page(rows, [(row["sorted_by"], row["run_id"]) for row in sorted_rows])
     statement = (
-        select(*ROW)
-        .where(*where(filters, session), *paging.where(Run.created_at, Run.id))
+        statement.where(*paging.where(Run.created_at, Run.id))
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(paging.limit + 1)
     )
     rows = [RunRow.model_validate(dict(row)) for row in (await session.execute(statement)).mappings()]
     return paging.page(rows, lambda row: (row.created_at, row.run_id))
+
+
+def _order(sorting: Sorting, session: AsyncSession) -> Any:
+    whose, _, name = sorting.name.partition(".")
+    if whose not in ("param", "metric") or not _NAME.fullmatch(name):
+        return sorting.column(ORDERS | dict.fromkeys(("metric.NAME", "param.NAME")))
+    _, numeric, number, *_ = _entry(whose, name, is_sqlite(session))
+    return cast(case((numeric, number), else_=null()), Double)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tunix_rt.jobs.models import Job, Worker
 from tunix_rt.runs import logs, states
 from tunix_rt.runs.handlers import KIND, ending
 from tunix_rt.runs.models import Run, RunEvent
-from tunix_rt.runs.prepare import model_folder
+from tunix_rt.runs.prepare import Registered, model_folder
 from tunix_rt.runs.schemas import Accepted, Change, RetryRequest, RunDetail, RunRequest, RunState, links
 from tunix_rt.runs.states import FINAL, RunStatus
 from tunix_rt.training import config as configs
@@ -30,8 +31,13 @@ OWN_FIELDS = {"dataset": "dataset_key", "model_id": "model_id", "engine": "engin
 """Keys of a config that a request names itself, and as what."""
 
 
-def resolved(home: Path, request: RunRequest) -> TrainingConfig:
+def resolved(home: Path, request: RunRequest, base: Registered | None = None) -> TrainingConfig:
     """The whole config of what is asked for.
+
+    Args:
+        home: where models lie.
+        request: what is asked for.
+        base: what its `model_id` means, where it is a name of the registry.
 
     Raises:
         BadInput: an unknown engine; a fault in the config, at its place in the request.
@@ -55,6 +61,8 @@ def resolved(home: Path, request: RunRequest) -> TrainingConfig:
             f"No engine named {cut(str(engine), 60)!r}.{nearest(str(engine), ENGINES)}",
             faults=[Fault(where, "unknown engine")],
         )
+    if base is not None:
+        raw["model_id"] = base.model_id
     try:
         config = configs.validate(raw, "config")
     except BadInput as error:
@@ -62,12 +70,13 @@ def resolved(home: Path, request: RunRequest) -> TrainingConfig:
         first = f"{faults[0].pointer}: {faults[0].detail}"
         more = f" ({len(faults)} errors in all)" if len(faults) > 1 else ""
         raise BadInput(first + more, hint=error.hint, faults=faults) from None
-    model_folder(home, config.model_id)
+    if base is None:
+        model_folder(home, config.model_id)
     return config
 
 
 async def submit(
-    session: AsyncSession, home: Path, request: RunRequest, key: str | None = None
+    session: AsyncSession, home: Path, request: RunRequest, key: str | None = None, base: Registered | None = None
 ) -> tuple[Run, int, bool]:
     """Write a run down, with the job that does it: once this session commits, it will be done.
 
@@ -76,6 +85,7 @@ async def submit(
         home: where models lie.
         request: what is asked for.
         key: the caller's idempotency key: with it, the same request is one run, however often it is sent.
+        base: see `resolved`.
 
     Returns:
         The run, the number of its job, and whether it is new.
@@ -85,7 +95,7 @@ async def submit(
         NotFound: no such data set or model.
         Conflict: the key was used for another request.
     """
-    config = resolved(home, request)
+    config = resolved(home, request, base)
     dataset = await seal.get(session, request.dataset_key)
     asked = request.model_dump(mode="json")
     run = Run(
@@ -100,6 +110,7 @@ async def submit(
         max_attempts=request.max_attempts,
         timeout_seconds=request.timeout_seconds,
         config=config.model_dump(mode="json"),
+        provenance={} if base is None else {"registry": asdict(base)},
         request_digest=_digest(asked),
     )
     return await _enter(session, run, key)
@@ -132,8 +143,10 @@ async def retry(
         "timeout_seconds",
         "config",
     )
+    kept = {name: run.provenance[name] for name in ("registry",) if name in run.provenance}
     again = Run(
         id=new_id(),
+        provenance=kept,
         retry_of=run.id,
         from_start=request.from_start,
         request_digest=_digest({"retry": str(run.id), **request.model_dump()}),
@@ -205,6 +218,35 @@ async def cancel(session: AsyncSession, run: Run) -> RunStatus:
         if status in FINAL:
             raise await states.refusal(session, run.number, "it cannot be cancelled any more")
         # Else its worker put it back, or somebody took it, between two of our looks (on PostgreSQL).
+
+
+async def save_now(session: AsyncSession, run: Run) -> None:
+    """Ask a running training for a checkpoint after its present step; its worker passes that on.
+
+    Raises:
+        Conflict: it is a dry run, or not running.
+    """
+    if run.mode == "dry-run":
+        raise Conflict(
+            "The run is a dry run: it trains nothing that could be saved.",
+            hint="Start it as a training: tunix-rt runs submit CONFIG",
+        )
+    if await states.wish(session, run.number, here.NAME, "asked to save a checkpoint after the present step"):
+        return
+    status = await session.scalar(select(Run.status).where(Run.number == run.number))
+    why, hint = _NOTHING_TO_SAVE.get(RunStatus(status or run.status), _OVER)
+    raise Conflict(f"The run is {status}: {why}.", hint=hint)
+
+
+_NOTHING_TO_SAVE = {
+    RunStatus.PENDING: ("no step of it is done here", "Ask again once it runs: tunix-rt runs logs ID -f"),
+    RunStatus.CANCEL_REQUESTED: ("it saves a checkpoint as it ends", "See it then: tunix-rt runs artifacts ID"),
+    RunStatus.COMPLETED: ("its last checkpoint is its end", "See it: tunix-rt runs artifacts ID"),
+}
+_OVER = (
+    "nothing more is trained",
+    "See the checkpoints that it left: tunix-rt runs artifacts ID; or go on from the last: tunix-rt runs retry ID",
+)
 
 
 async def waiting_reason(session: AsyncSession, run: Run, lease_seconds: float) -> str | None:

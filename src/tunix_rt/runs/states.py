@@ -93,6 +93,37 @@ async def move(
     return True
 
 
+async def wish(session: AsyncSession, number: int, actor: str, what: str) -> bool:
+    """Write what a running run is asked for into its history, where its worker reads it (`newest`).
+
+    Args:
+        session: of the caller, whose transaction decides.
+        number: which run.
+        actor: who asks.
+        what: is asked for, in words.
+
+    Returns:
+        False when the run is not running: nothing was changed.
+    """
+    statement = (
+        update(Run)
+        .where(Run.number == number, Run.status == RunStatus.RUNNING)
+        .values(revision=Run.revision + 1)
+        .execution_options(synchronize_session=False)
+    )
+    result: Result[Any] = await session.execute(statement)
+    if result.rowcount != 1:  # type: ignore[attr-defined]  # an update's result has one
+        return False
+    await _note(session, number, RunStatus.RUNNING, RunStatus.RUNNING, actor, what)
+    return True
+
+
+async def newest(session: AsyncSession, number: int) -> RunEvent:
+    """The last line of a run's history: where it is, and whether it is asked for something (`running` to `running`)."""
+    query = select(RunEvent).where(RunEvent.run_number == number).order_by(RunEvent.number.desc()).limit(1)
+    return (await session.scalars(query)).one()
+
+
 async def refusal(session: AsyncSession, number: int, what: str) -> Conflict:
     """The error for who lost a race, with the state as it truly is."""
     status = await session.scalar(select(Run.status).where(Run.number == number))

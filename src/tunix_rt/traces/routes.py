@@ -8,7 +8,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from tunix_rt.base.errors import BadInput, Fault
-from tunix_rt.base.http import Page, Paged, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
+from tunix_rt.base.http import Page, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
+from tunix_rt.base.sorting import Sorted
 from tunix_rt.traces import export, intake, make, service, stream
 from tunix_rt.traces.compare import compare
 from tunix_rt.traces.format import MAX_SOURCE, TraceIn
@@ -106,8 +107,8 @@ async def import_(
 
 
 @router.get("", openapi_extra=FILTERED)
-async def find(session: ReadSession, filters: Filters, paging: Paged) -> Page[TraceRow]:
-    """Traces, newest first."""
+async def find(session: ReadSession, filters: Filters, paging: Sorted) -> Page[TraceRow]:
+    """Traces, newest first, or sorted by `created_at` or `step_count`."""
     return await service.find(session, filters, paging)
 
 

@@ -16,6 +16,7 @@ from tunix_rt.base import ids
 from tunix_rt.base.db import is_sqlite, now
 from tunix_rt.base.errors import BadInput, Conflict, cut, nearest
 from tunix_rt.base.http import Page, Paging
+from tunix_rt.base.sorting import Sorting
 from tunix_rt.traces.models import Trace, TraceScore
 from tunix_rt.traces.schemas import Score, Scored, StepOut, TraceFilters, TraceOut, TraceRow
 
@@ -96,10 +97,13 @@ def _as_number(value: str) -> int | float | None:
 # --- finding ----------------------------------------------------------------------------------------------------
 
 
+ORDERS = {"created_at": Trace.created_at, "step_count": Trace.step_count}
+
+
 async def find(
-    session: AsyncSession, filters: TraceFilters, paging: Paging, *also: ColumnElement[bool]
+    session: AsyncSession, filters: TraceFilters, paging: Paging | Sorting, *also: ColumnElement[bool]
 ) -> Page[TraceRow]:
-    """A page of the traces that match, and that meet the conditions of a slice downstream, newest first."""
+    """A page of the traces that match, and that meet the conditions of a slice downstream, newest first or as asked."""
     columns = (
         Trace.id,
         Trace.created_at,
@@ -110,9 +114,14 @@ async def find(
         func.substr(Trace.prompt, 1, PREVIEW).label("prompt_preview"),
         func.substr(Trace.final_answer, 1, PREVIEW).label("answer_preview"),
     )
+    statement = select(*columns).where(*conditions(filters, session), *also)
+    if isinstance(paging, Sorting):
+        statement = paging.over(statement, paging.column(ORDERS), Trace.id)
+        found = (await session.execute(statement)).mappings().all()
+        rows = [TraceRow.model_construct(**{name: row[name] for name in TraceRow.model_fields}) for row in found]
+        return paging.page(rows, [(row["sorted_by"], row["id"]) for row in found])
     statement = (
-        select(*columns)
-        .where(*conditions(filters, session), *paging.where(Trace.created_at, Trace.id), *also)
+        statement.where(*paging.where(Trace.created_at, Trace.id))
         .order_by(Trace.created_at.desc(), Trace.id.desc())
         .limit(paging.limit + 1)
     )

@@ -57,7 +57,12 @@ class Tally:
 
 
 async def bring_in(
-    database: Database, chunks: AsyncIterable[bytes], format: str | None, source: str | None, on_error: OnError
+    database: Database,
+    chunks: AsyncIterable[bytes],
+    format: str | None,
+    source: str | None,
+    on_error: OnError,
+    seen: dict[str, None] | None = None,
 ) -> ImportReport:
     """Import lines from a stream.
 
@@ -67,6 +72,7 @@ async def bring_in(
         format: a name from `importers`; None: told from the first line that any format can read.
         source: see `intake.checked`.
         on_error: `stop`: nothing is stored if any line is bad; `skip`: the good lines are stored.
+        seen: gets the digest of each good line in the file's order, those of traces that are there already too.
 
     Raises:
         BadInput: no format of this name; no line at all; with `stop`, the bad lines.
@@ -74,7 +80,7 @@ async def bring_in(
     if format is not None:
         importers.named(format)
     tally = Tally(format)
-    batches = _batches(chunks, tally, source)
+    batches = _batches(chunks, tally, source, seen)
     created = 0
     if on_error == "skip":
         async for batch in batches:
@@ -138,7 +144,9 @@ async def keep(database: Database, batch: list[Row]) -> int:
     return await undisturbed(work())
 
 
-async def _batches(chunks: AsyncIterable[bytes], tally: Tally, source: str | None) -> AsyncIterator[list[Row]]:
+async def _batches(
+    chunks: AsyncIterable[bytes], tally: Tally, source: str | None, seen: dict[str, None] | None
+) -> AsyncIterator[list[Row]]:
     batch: list[Row] = []
     size = 0
     async for number, line in jsontext.alines(chunks):
@@ -153,6 +161,8 @@ async def _batches(chunks: AsyncIterable[bytes], tally: Tally, source: str | Non
             tally.reject(number, bad.detail)
             continue
         tally.good += 1
+        if seen is not None:
+            seen[row.digest] = None
         batch.append(row)
         size += row.size
         if len(batch) >= BATCH_TRACES or size >= BATCH_CHARACTERS:

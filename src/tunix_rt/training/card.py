@@ -46,16 +46,17 @@ def text(folder: RunFolder, parity: Mapping[str, Any] | None = None) -> str:
     config, known = folder.config, folder.provenance
     adapter, base, dataset = config.method == "lora", known["base_model"], known["dataset"]
     key = str(dataset.get("dataset_key") or "unnamed")
+    name = _base_name(known)
     front: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["tunix-rt", "reasoning", *(["lora"] if adapter else [])],
         "datasets": [key],
     }
-    if base.get("path"):
-        front["base_model"] = base["path"]
+    if name is not None:
+        front["base_model"] = name
         front["base_model_digest"] = base["digest"]
-    start = f"from {_code(base['path'])}" if base.get("path") else "from scratch"
+    start = f"from {_code(name)}" if name is not None else "from scratch"
     sections = [
         f"# {'An adapter' if adapter else 'A model'} trained {start} on {_code(key)}",
         "## Data and inputs\n\n" + _table(("what", "which", "digest"), _inputs(known, key)),
@@ -90,8 +91,14 @@ def _inputs(known: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
         ("evaluation split", "data/eval.jsonl", known["eval"]["digest"]),
         ("tokenizer and chat template", "tokenizer/", known["tokenizer"]["digest"]),
         ("completion template", known["template"]["name"], known["template"]["digest"]),
-        ("base model", base.get("path") or "scratch", base["digest"]),
+        ("base model", _base_name(known) or "scratch", base["digest"]),
     ]
+
+
+def _base_name(known: Mapping[str, Any]) -> str | None:
+    """What the training started from: a version of the registry by its name, else a folder; None: from scratch."""
+    name: str | None = known["registry"]["model_id"] if "registry" in known else known["base_model"].get("path")
+    return name
 
 
 def _figures(folder: RunFolder) -> list[tuple[Any, ...]]:

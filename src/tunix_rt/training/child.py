@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 from tunix_rt.base.errors import BadInput
-from tunix_rt.training import card, engines, packing, parity, signals
+from tunix_rt.training import card, engines, packing, parity, samples, signals
 from tunix_rt.training.batches import RowBatches
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import Engine, Job, Outcome, abilities, manifests, memory_formula
+from tunix_rt.training.engines import Engine, Job, Outcome, Samples, abilities, manifests, memory_formula
 from tunix_rt.training.engines.memory import Memory, Shape
 from tunix_rt.training.folder import RunFolder
 from tunix_rt.training.ledger import Ledger, rows
@@ -43,16 +43,21 @@ class Accounts:
 
         Raises:
             BadInput: rows that cannot be trained, named; no row at all. No evaluation split is fine, unless
-                keep_best or early_stopping_evals go by its loss.
+                keep_best or early_stopping_evals go by its loss, or samples are of it.
         """
         for split, what in SPLITS.items():
             if split == "train" or self.ledgers[split].total:
                 self.ledgers[split].refuse(what)
+        prompts, split = self.config.samples, self.config.data.eval_split
+        if prompts and not self.rows["eval"]:
+            raise BadInput(
+                f"samples: {prompts} prompts of the split {split!r} are asked for, and it has no rows.",
+                hint="Name a split of the data set by data.eval_split, or leave samples out of the config.",
+            )
         asked = [name for name in ("keep_best", "early_stopping_evals") if getattr(self.config, name)]
         if asked and not self.rows["eval"]:
             raise BadInput(
-                f"{' and '.join(asked)}: the evaluation loss decides, but the split {self.config.data.eval_split!r} "
-                "has no rows.",
+                f"{' and '.join(asked)}: the evaluation loss decides, but the split {split!r} has no rows.",
                 hint="Name a split of the data set by data.eval_split, or leave that out of the config.",
             )
 
@@ -106,9 +111,10 @@ def planned(folder: RunFolder, accounts: Accounts, engine: Engine, devices: list
             to spare, which starts a small training sooner.
 
     Raises:
-        BadInput: a model that does not load.
+        BadInput: a model that does not load; what the engine cannot do on these devices together.
     """
     config, vocabulary = folder.config, accounts.tokenizer.size
+    abilities.refuse_here(config, devices)
     parameters = engine.parameters(config, vocabulary, folder.base)
     predict = predictor(folder, accounts, engine)
     memory = predict(config, lambda rough: not rough.hopeless and (exact or not rough.ample))
@@ -133,7 +139,10 @@ def predictor(folder: RunFolder, accounts: Accounts, engine: Engine) -> Predicto
         lengths = ([min(x, most or x) for x in ledger.lengths] for ledger in accounts.ledgers.values())
         groups = [packing.buckets(each, config) for each in lengths]
         shape = worst_batch(config, max(buckets[0].width for buckets in groups if buckets))
-        return engine.memory(config, shape, accounts.tokenizer.size, folder.base, exactly)
+        vocabulary = accounts.tokenizer.size
+        found = engine.memory(config, shape, vocabulary, folder.base, exactly)
+        d = memory_formula.dimensions(config, shape, vocabulary, folder.base)
+        return samples.counted(found, config, d, accounts.rows["eval"])
 
     return predict
 
@@ -228,11 +237,12 @@ def _train(
         _warn_of_other_packages(folder.provenance["packages"], packages(), emit)
     ledgers = {split: ledger.document() for split, ledger in prepared.ledgers.items()}
     emit("plan", **prepared.plan.document(), ledger=ledgers, resumed_from=checkpoint.name if checkpoint else None)
+    batches = RowBatches(prepared.train, prepared.evaluation, config, padding=prepared.tokenizer.padding)
     outcome = engines.load(config.engine).train(
         Job(
             folder=folder.path,
             config=config,
-            batches=RowBatches(prepared.train, prepared.evaluation, config, padding=prepared.tokenizer.padding),
+            batches=batches,
             vocabulary=prepared.tokenizer.size,
             total_steps=prepared.plan.steps,
             base=folder.base,
@@ -244,6 +254,7 @@ def _train(
             stopping=stopping,
             saving=saving,
             start=folder.start,
+            samples=_samples(folder, prepared, batches.width, emit),
         )
     )
     if outcome.reason == "completed":
@@ -252,6 +263,16 @@ def _train(
         parity.refuse(served, folder.model)
         card.write(folder, served)
     return outcome
+
+
+def _samples(folder: RunFolder, prepared: Prepared, width: int, emit: Callable[..., None]) -> Samples | None:
+    tokenizer, asked = prepared.tokenizer, folder.config.samples
+    d = memory_formula.dimensions(folder.config, Shape(1, width), tokenizer.size, folder.base)
+    found = samples.chosen(folder, prepared.evaluation, tokenizer, d)
+    if found is not None and len(found.prompts) < asked:
+        detail = f"{len(found.prompts)} of {asked} samples: the evaluation split has no more different prompts"
+        emit("warning", kind="samples", detail=detail)
+    return found
 
 
 def _warn_of_other_packages(before: Mapping[str, str], now: Mapping[str, str], emit: Callable[..., None]) -> None:

@@ -142,10 +142,20 @@ class TrainingConfig(_Section):
     activation_checkpointing: bool = Field(
         False, description="layers are computed again going back: less memory, about a third more time"
     )
+    activation_offload: bool = Field(
+        False, description="what is kept for going back waits in the host's memory: less of a GPU's, for the copying"
+    )
 
     mesh: MeshChoice = Field(default_factory=MeshChoice)
 
     eval_every_steps: int = Field(100, ge=1, description="steps between two evaluation losses")
+    samples: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="prompts of the evaluation split that are answered, greedily, at each evaluation: one text each, "
+        "of at most 128 tokens; 0: none",
+    )
     checkpoint_every_steps: int = Field(200, ge=1, description="steps between two checkpoints")
     keep_checkpoints: int = Field(2, ge=1, le=1000, description="newest checkpoints that are kept")
     keep_best: bool = Field(False, description="keep the checkpoint of the lowest evaluation loss too; model/ is it")
@@ -157,8 +167,8 @@ class TrainingConfig(_Section):
     def _consistent(self) -> "TrainingConfig":
         if self.steps is not None and self.epochs is not None:
             raise ValueError("steps and epochs exclude each other; leave one out")
-        if (self.keep_best or self.early_stopping_evals) and self.steps == 0:
-            raise ValueError("keep_best and early_stopping_evals need steps")
+        if (self.keep_best or self.early_stopping_evals or self.samples) and self.steps == 0:
+            raise ValueError("keep_best, early_stopping_evals and samples need steps: without one nothing is evaluated")
         if self.beta1 >= 1 or self.beta2 >= 1:
             raise ValueError("beta1 and beta2 are below 1")
         if self.model_id == "scratch" and self.method == "lora":

@@ -17,7 +17,7 @@ from tunix_rt.training.config import TrainingConfig
 
 START = "start"
 """Folder of the checkpoint that a forked run starts from."""
-FREE_TO_CHANGE = {"eval_every_steps", "checkpoint_every_steps", "keep_checkpoints", "dataset", "mesh"}
+FREE_TO_CHANGE = {"eval_every_steps", "samples", "checkpoint_every_steps", "keep_checkpoints", "dataset", "mesh"}
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,7 @@ def fill(
     dataset: Mapping[str, Any],
     device: str,
     base: Path | None,
+    also: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Write a run directory that is ready to be trained, in a folder that may hold `logs/` already.
 
@@ -154,6 +155,7 @@ def fill(
         dataset: its manifest's key and digest, for the provenance.
         device: what was asked for.
         base: the base model's folder; None from scratch.
+        also: what else the provenance shall say.
 
     Raises:
         Conflict: the folder holds a run that is ready to be trained, or was.
@@ -178,7 +180,7 @@ def fill(
         "tokenizer": {"digest": tokenizer.Folder(folder.tokenizer).digest},
     }
     with store.whole(path / "provenance.json") as file:
-        file.write(jsontext.dumps(digests | provenance.document(config, base, device)))
+        file.write(jsontext.dumps(digests | provenance.document(config, base, device) | dict(also or {})))
     # The config comes last: a folder with one is ready to be trained.
     with store.whole(path / "config.yaml") as file:
         file.write(configs.dump(config).encode())

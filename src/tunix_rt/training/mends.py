@@ -35,7 +35,9 @@ class Mend:
         return f"set {words} -> {said(self.memory.peak)}"
 
 
-def refuse(config: TrainingConfig, memory: Memory, width: int, from_folder: bool, predict: Predict) -> None:
+def refuse(
+    config: TrainingConfig, memory: Memory, width: int, from_folder: bool, on_gpu: bool, predict: Predict
+) -> None:
     """Refuse a training that does not fit.
 
     Args:
@@ -43,6 +45,7 @@ def refuse(config: TrainingConfig, memory: Memory, width: int, from_folder: bool
         memory: what it takes.
         width: tokens of its widest row.
         from_folder: the model is read from a folder, so that an adapter may be trained.
+        on_gpu: the device's memory is not the host's.
         predict: plans a changed config again.
 
     Raises:
@@ -50,7 +53,7 @@ def refuse(config: TrainingConfig, memory: Memory, width: int, from_folder: bool
     """
     if memory.fits or memory.available is None:
         return
-    tried = mends(config, memory, width, from_folder, predict)
+    tried = mends(config, memory, width, from_folder, on_gpu, predict)
     helping = [mend for mend in tried if mend.memory.fits]
     largest = sorted(memory.terms.items(), key=lambda term: -term[1])[:_LARGEST_TERMS]
     if helping:
@@ -69,7 +72,9 @@ def refuse(config: TrainingConfig, memory: Memory, width: int, from_folder: bool
     )
 
 
-def mends(config: TrainingConfig, memory: Memory, width: int, from_folder: bool, predict: Predict) -> list[Mend]:
+def mends(
+    config: TrainingConfig, memory: Memory, width: int, from_folder: bool, on_gpu: bool, predict: Predict
+) -> list[Mend]:
     """Changes that save memory, each planned again: those that fit first, and last of all several at once.
 
     What costs no time or quality is tried first, and shorter rows, which change what is trained, only where nothing
@@ -98,7 +103,7 @@ def mends(config: TrainingConfig, memory: Memory, width: int, from_folder: bool,
 
     escalate(_chunks(config))
     escalate(_halved(config))
-    for change in _single(config, from_folder):
+    for change in _single(config, from_folder, on_gpu):
         escalate(iter([change]))
     if not enough():
         escalate(_shortened(config, width))
@@ -124,9 +129,11 @@ def _halved(config: TrainingConfig) -> Iterator[dict[str, Any]]:
         yield {name: size, "accumulation": accumulation}
 
 
-def _single(config: TrainingConfig, from_folder: bool) -> Iterator[dict[str, Any]]:
+def _single(config: TrainingConfig, from_folder: bool, on_gpu: bool) -> Iterator[dict[str, Any]]:
     if "activation_checkpointing" in CAPABILITIES[config.engine].savings and not config.activation_checkpointing:
         yield {"activation_checkpointing": True}
+    if "activation_offload" in CAPABILITIES[config.engine].savings and on_gpu and not config.activation_offload:
+        yield {"activation_offload": True}
     if config.precision == "float32":
         yield {"precision": "bfloat16"}
     if config.method == "full" and from_folder:

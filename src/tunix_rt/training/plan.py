@@ -157,7 +157,8 @@ def check_memory(config: TrainingConfig, plan: Plan, predict: Predictor) -> None
         found = predict(changed, lambda new: time.monotonic() < until and not new.hopeless and not new.ample)
         return _as_exact(found, memory, rough) if found.method == rough.method else found
 
-    mends.refuse(config, memory, plan.width, config.model_id != "scratch", again)
+    on_gpu = not plan.device.startswith("cpu")
+    mends.refuse(config, memory, plan.width, config.model_id != "scratch", on_gpu, again)
 
 
 def _as_exact(found: Memory, exact: Memory, rough: Memory) -> Memory:

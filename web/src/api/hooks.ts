@@ -1,19 +1,20 @@
 /** Server state by TanStack Query: a key is the address that was asked, so whoever asks the same shares the answer. */
 import {
   QueryClient,
-  useInfiniteQuery,
   useMutation,
   useQuery,
   useQueryClient,
   type UseQueryResult,
 } from '@tanstack/react-query'
 
-import { address, get, Problem, type Call, type GetPath, type Got, type ListPath, type Query, type Row } from './client'
+import { address, get, Problem, type Call, type GetPath, type Got } from './client'
 
 export function queryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {
       queries: {
+        // The server is most often this machine, which answers without a network too.
+        networkMode: 'always',
         staleTime: 10_000,
         gcTime: 120_000,
         refetchOnWindowFocus: true,
@@ -21,7 +22,7 @@ export function queryClient(): QueryClient {
         retry: (count, error) => count < 2 && error instanceof Problem && (error.status === 0 || error.status === 503),
         retryDelay: (count) => 400 * 2 ** count,
       },
-      mutations: { retry: false },
+      mutations: { networkMode: 'always', retry: false },
     },
   })
 }
@@ -52,46 +53,6 @@ export function useGet<P extends GetPath>(
   })
 }
 
-export interface List<T> {
-  rows: T[]
-  /** Nothing was answered yet. */
-  isLoading: boolean
-  problem: Problem | null
-  hasMore: boolean
-  isFetchingMore: boolean
-  more: () => void
-  again: () => void
-}
-
-/** A list, page by page: `more` fetches the next one. */
-export function useList<P extends ListPath>(
-  path: P,
-  { at, query = {}, limit = 100 }: { at?: Record<string, string>; query?: Query; limit?: number } = {},
-  asking: { enabled?: boolean; staleTime?: number } = {},
-): List<Row<P>> {
-  const found = useInfiniteQuery<{ data: Row<P>[]; pagination: { next_cursor: string | null } }, Problem>({
-    queryKey: [...keyOf(path, { at, query }), `limit=${limit}`],
-    queryFn: async ({ pageParam, signal }) => {
-      const answer: unknown = await get(path, { at, query: { ...query, limit, cursor: pageParam as string | null }, signal })
-      return answer as { data: Row<P>[]; pagination: { next_cursor: string | null } }
-    },
-    initialPageParam: null,
-    getNextPageParam: (last) => last.pagination.next_cursor,
-    ...asking,
-  })
-  return {
-    rows: found.data?.pages.flatMap((page) => page.data) ?? [],
-    isLoading: found.isPending && found.fetchStatus !== 'idle',
-    problem: found.error,
-    hasMore: found.hasNextPage,
-    isFetchingMore: found.isFetchingNextPage,
-    more: () => {
-      if (found.hasNextPage && !found.isFetchingNextPage) void found.fetchNextPage()
-    },
-    again: () => void found.refetch(),
-  }
-}
-
 /** Something that changes the server; afterwards everything at the paths named is asked again. */
 export function useAct<V, R>(act: (value: V) => Promise<R>, changes: string[] = [], done?: (result: R, value: V) => void) {
   const client = useQueryClient()
@@ -103,3 +64,5 @@ export function useAct<V, R>(act: (value: V) => Promise<R>, changes: string[] = 
     },
   })
 }
+
+export { useList, type List } from './list'

@@ -1,7 +1,7 @@
 import { QueryClient } from '@tanstack/react-query'
 import { afterEach, expect, test, vi } from 'vitest'
 
-import { Live, takeRun, type RunRow } from './live'
+import { Live, renewer, takeRun, type RunRow } from './live'
 import type { ServerEvent } from './sse'
 
 afterEach(() => vi.unstubAllGlobals())
@@ -24,12 +24,29 @@ test('a row is brought up to date in every list that shows it, and lists are ask
   const client = new QueryClient()
   const key = ['/api/tunix/runs', '/api/tunix/runs?limit=9']
   client.setQueryData(key, { data: [row('a', 'running', 1), row('b', 'completed')], pagination: {} })
-  const asked = vi.spyOn(client, 'invalidateQueries')
-  takeRun(client, row('a', 'running', 2))
+  expect(takeRun(client, row('a', 'running', 2))).toEqual([])
   expect(client.getQueryData<{ data: RunRow[] }>(key)?.data.map((each) => each.progress?.step)).toEqual([2, 0])
-  expect(asked).not.toHaveBeenCalled()
-  takeRun(client, row('a', 'completed', 9))
-  expect(asked).toHaveBeenCalledWith({ queryKey: ['/api/tunix/runs'] })
+  expect(takeRun(client, row('a', 'completed', 9))).toEqual(['runs', 'ended'])
+  expect(takeRun(client, row('new', 'pending'))).toEqual(['runs'])
+})
+
+test('however often something changes, it is asked for again one round after the other', async () => {
+  const client = new QueryClient()
+  const asked: unknown[] = []
+  let answer = () => {}
+  vi.spyOn(client, 'invalidateQueries').mockImplementation((filters) => {
+    asked.push(filters?.queryKey?.[0])
+    return new Promise((resolve) => (answer = resolve))
+  })
+  const renew = renewer(client, 0)
+  for (let times = 0; times < 100; times++) renew(['datasets'])
+  expect(asked).toEqual(['/api/datasets'])
+  answer()
+  await vi.waitFor(() => expect(asked).toEqual(['/api/datasets', '/api/datasets']))
+  answer()
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  renew(['traces', 'unknown'])
+  expect(asked).toEqual(['/api/datasets', '/api/datasets', '/api/traces'])
 })
 
 test('a stream that breaks off comes back with the number of the last piece, and says so', async () => {

@@ -151,7 +151,7 @@ export class Live {
       this.heard = Date.now()
       const events = parser.push(value)
       const ofRun = events.filter((event) => event.type === 'log' || event.type === 'status' || event.type === 'end')
-      const others = events.filter((event) => event.type === 'run' || event.type === 'runs')
+      const others = events.filter((event) => event.type === 'run' || event.type === 'changed')
       if (ofRun.length > 0 && follower === this.follower) follower?.take(ofRun)
       if (others.length > 0) for (const take of this.takers) take(others)
     }
@@ -165,8 +165,40 @@ interface RunPages {
 
 const FINAL = new Set<string>(['completed', 'failed', 'timeout', 'cancelled'])
 
-/** Bring a run's row up to date wherever it is shown. */
-export function takeRun(client: QueryClient, row: RunRow): void {
+/** What is asked again when there is more of something; what is not shown waits until it is. */
+const CHANGES: Record<string, readonly string[]> = {
+  runs: ['/api/tunix/runs', '/api/tunix/runs/{id}', '/api/tunix/runs/{id}/checkpoints', '/api/workers'],
+  ended: ['/api/tunix/runs/{id}/artifacts'],
+  traces: ['/api/traces'],
+  datasets: ['/api/datasets'],
+  // An evaluation gives its run a score, and a board new ranks.
+  evaluations: ['/api/evaluations', '/api/tunix/evaluations', '/api/tunix/runs', '/api/tunix/runs/{id}', '/api/tunix/runs/{id}/evaluation'],
+  baselines: ['/api/regression/baselines'],
+}
+const REST_MS = 500
+
+/** Asks again for what has changed; however fast things change, one round after the other. */
+export function renewer(client: QueryClient, rest = REST_MS): (names: Iterable<string>) => void {
+  const waiting = new Set<string>()
+  let busy = false
+  const work = async () => {
+    busy = true
+    while (waiting.size > 0) {
+      const paths = new Set([...waiting].flatMap((name) => CHANGES[name] ?? []))
+      waiting.clear()
+      await Promise.all([...paths].map((path) => client.invalidateQueries({ queryKey: [path] })))
+      await new Promise((resolve) => setTimeout(resolve, rest))
+    }
+    busy = false
+  }
+  return (names) => {
+    for (const name of names) waiting.add(name)
+    if (!busy) void work()
+  }
+}
+
+/** Bring a run's row up to date wherever it is shown; the names of what must be asked for again. */
+export function takeRun(client: QueryClient, row: RunRow): string[] {
   let known = false
   let before: RunRow | undefined
   const renewed = (data: RunRow[]) =>
@@ -185,13 +217,8 @@ export function takeRun(client: QueryClient, row: RunRow): void {
   client.setQueriesData<RunRow>({ queryKey: ['/api/tunix/runs/{id}'] }, (found) =>
     found && found.run_id === row.run_id ? { ...found, ...row } : found,
   )
-  if (!changed) return
-  // A new run, or one that may no longer fit what is filtered for: the lists are asked again.
-  void client.invalidateQueries({ queryKey: ['/api/tunix/runs'] })
-  void client.invalidateQueries({ queryKey: ['/api/workers'] })
-  void client.invalidateQueries({ queryKey: ['/api/tunix/runs/{id}'] })
-  void client.invalidateQueries({ queryKey: ['/api/tunix/runs/{id}/checkpoints'] })
-  if (FINAL.has(row.status)) void client.invalidateQueries({ queryKey: ['/api/tunix/runs/{id}/artifacts'] })
+  // A new run, or one that may no longer fit what is filtered for.
+  return changed ? (FINAL.has(row.status) ? ['runs', 'ended'] : ['runs']) : []
 }
 
 const Context = createContext<Live | null>(null)
@@ -200,11 +227,12 @@ export function LiveProvider({ children }: { children: ReactNode }) {
   const live = useMemo(() => new Live(), [])
   const client = useQueryClient()
   useEffect(() => {
+    const renew = renewer(client)
     const stops = [
       live.onEvents((events) => {
         for (const event of events) {
-          if (event.type === 'run') takeRun(client, JSON.parse(event.data) as RunRow)
-          else void client.invalidateQueries({ queryKey: ['/api/tunix/runs'] })
+          if (event.type === 'run') renew(takeRun(client, JSON.parse(event.data) as RunRow))
+          else renew(JSON.parse(event.data) as string[])
         }
       }),
       live.onReturn(() => void client.invalidateQueries()),

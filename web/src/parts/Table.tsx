@@ -1,5 +1,5 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useEffect, useId, useRef, type KeyboardEvent, type ReactNode } from 'react'
+import { memo, useEffect, useId, useMemo, useRef, type KeyboardEvent, type ReactNode } from 'react'
 
 import { common as text } from '../text'
 import { Icon } from './Icon'
@@ -13,8 +13,8 @@ export interface Column<T> {
   right?: boolean
   /** Left out where there is little room. */
   wide?: boolean
-  /** Given: rows can be sorted by it; nothing sorts last. */
-  sort?: (row: T) => number | string | null | undefined
+  /** Given: rows can be sorted by it, nothing last: what the server calls it, or the value where all rows are here. */
+  sort?: string | ((row: T) => number | string | null | undefined)
   width?: string
 }
 
@@ -26,6 +26,14 @@ interface Props<T> {
   hasMore?: boolean
   more?: () => void
   isFetchingMore?: boolean
+  /** Of a list of which a window is here: rows before it, rows that are known of, and what to do when others come into view. */
+  offset?: number
+  count?: number
+  reach?: (from: number, to: number) => void
+  /** The rows are the answer to an earlier question. */
+  isFormer?: boolean
+  /** What was asked: another question begins at the first row. */
+  question?: string
   rowHeight?: number
   /** Sorting is in the address under this name: `loss` ascending, `-loss` descending. */
   sortParam?: string
@@ -34,9 +42,8 @@ interface Props<T> {
 }
 
 export function sorted<T>(rows: readonly T[], columns: readonly Column<T>[], order: string): readonly T[] {
-  const column = columns.find((each) => each.id === order.replace(/^-/, ''))
-  const by = column?.sort
-  if (!by) return rows
+  const by = columns.find((each) => each.id === order.replace(/^-/, ''))?.sort
+  if (typeof by !== 'function') return rows
   const sign = order.startsWith('-') ? -1 : 1
   return rows.toSorted((a, b) => {
     const [x, y] = [by(a), by(b)]
@@ -46,20 +53,49 @@ export function sorted<T>(rows: readonly T[], columns: readonly Column<T>[], ord
   })
 }
 
+const orderOf = <T,>(column: Column<T>) => (typeof column.sort === 'string' ? column.sort : column.id)
+
+// Scrolling draws the table anew for every frame: rows that were there are left as they are.
+const Cells = memo(function Cells<T>({ row, columns }: { row: T; columns: readonly Column<T>[] }) {
+  return columns.map((column) => (
+    <td key={column.id} className={`${column.right ? 'right' : ''} ${column.wide ? 'wide' : ''}`}>
+      {column.cell(row)}
+    </td>
+  ))
+}) as <T>(props: { row: T; columns: readonly Column<T>[] }) => ReactNode
+
 /** A table of any length: what is not in view is not drawn, and the next page is fetched before it is needed. */
-export function Table<T>({ label, columns, rows, keyOf, hasMore, more, isFetchingMore, rowHeight = 40, sortParam, height }: Props<T>) {
+export function Table<T>({
+  label,
+  columns,
+  rows,
+  keyOf,
+  hasMore,
+  more,
+  isFetchingMore,
+  offset = 0,
+  count,
+  reach,
+  isFormer,
+  question,
+  rowHeight = 40,
+  sortParam,
+  height,
+}: Props<T>) {
   const place = usePlace()
   const base = useId()
   const scroller = useRef<HTMLDivElement>(null)
   const order = sortParam ? place.get(sortParam) : ''
-  const shown = sortParam ? sorted(rows, columns, order) : rows
+  const shown = useMemo(() => (order ? sorted(rows, columns, order) : rows), [rows, columns, order])
+  const total = count ?? shown.length
   const virtual = useVirtualizer({
-    count: shown.length,
+    count: total,
     getScrollElement: () => scroller.current,
     estimateSize: () => rowHeight,
-    overscan: 12,
+    overscan: 6,
+    useFlushSync: false,
     getItemKey: (place) => {
-      const row = shown[place]
+      const row = shown[place - offset]
       return row === undefined ? place : keyOf(row)
     },
     initialRect: { width: 1000, height: 800 },
@@ -67,10 +103,15 @@ export function Table<T>({ label, columns, rows, keyOf, hasMore, more, isFetchin
   const items = virtual.getVirtualItems()
   const first = items[0]
   const last = items.at(-1)
-  const near = last !== undefined && last.index >= shown.length - 20
+  const near = last !== undefined && last.index >= total - 20
   useEffect(() => {
-    if (near && hasMore && !isFetchingMore) more?.()
-  }, [near, hasMore, isFetchingMore, more])
+    if (!reach && near && hasMore && !isFetchingMore) more?.()
+  }, [reach, near, hasMore, isFetchingMore, more])
+  useEffect(() => {
+    if (scroller.current) scroller.current.scrollTop = 0
+  }, [question])
+  const [from, to] = [first?.index ?? 0, last?.index ?? 0]
+  useEffect(() => reach?.(from, to), [reach, from, to])
 
   const onKeyDown = (event: KeyboardEvent) => {
     // Arrows go from row to row, to the link that each begins with.
@@ -78,7 +119,7 @@ export function Table<T>({ label, columns, rows, keyOf, hasMore, more, isFetchin
     const row = (event.target as HTMLElement).closest('tr[data-index]')
     if (!step || !row || !(event.target instanceof HTMLAnchorElement)) return
     event.preventDefault()
-    const to = Math.min(shown.length - 1, Math.max(0, Number(row.getAttribute('data-index')) + step))
+    const to = Math.min(total - 1, Math.max(0, Number(row.getAttribute('data-index')) + step))
     virtual.scrollToIndex(to)
     requestAnimationFrame(() => scroller.current?.querySelector<HTMLElement>(`tr[data-index="${to}"] a`)?.focus())
   }
@@ -86,15 +127,16 @@ export function Table<T>({ label, columns, rows, keyOf, hasMore, more, isFetchin
   return (
     // eslint-disable-next-line jsx-a11y/no-static-element-interactions -- the keys are of the links inside
     <div className={height ? 'table-box' : 'table-box grows'} onKeyDown={onKeyDown}>
-      <div ref={scroller} className="table-scroll" style={height ? { maxHeight: height } : undefined} role="region" aria-labelledby={base} tabIndex={0}>
-        <table aria-rowcount={hasMore ? -1 : shown.length + 1}>
+      <div ref={scroller} className="table-scroll" style={height ? { maxHeight: height } : undefined} role="region" aria-labelledby={base} aria-busy={isFormer} tabIndex={0}>
+        <table aria-rowcount={hasMore ? -1 : total + 1}>
           <caption id={base} className="unseen">
             {label}
           </caption>
           <thead>
             <tr>
               {columns.map((column) => {
-                const on = order.replace(/^-/, '') === column.id
+                const name = orderOf(column)
+                const on = order.replace(/^-/, '') === name
                 const down = order.startsWith('-')
                 return (
                   <th
@@ -109,7 +151,7 @@ export function Table<T>({ label, columns, rows, keyOf, hasMore, more, isFetchin
                         type="button"
                         className="sorter"
                         title={text.sortBy(column.name)}
-                        onClick={() => place.set({ [sortParam]: on ? (down ? column.id : null) : `-${column.id}` })}
+                        onClick={() => place.set({ [sortParam]: on ? (down ? name : null) : `-${name}` })}
                       >
                         {column.name}
                         {on && <Icon name={down ? 'down' : 'up'} size={12} />}
@@ -129,15 +171,16 @@ export function Table<T>({ label, columns, rows, keyOf, hasMore, more, isFetchin
               </tr>
             )}
             {items.map((item) => {
-              const row = shown[item.index]
-              if (row === undefined) return null
+              const row = shown[item.index - offset]
               return (
                 <tr key={item.key} data-index={item.index} aria-rowindex={item.index + 2} style={{ height: rowHeight }}>
-                  {columns.map((column) => (
-                    <td key={column.id} className={`${column.right ? 'right' : ''} ${column.wide ? 'wide' : ''}`}>
-                      {column.cell(row)}
+                  {row === undefined ? (
+                    <td colSpan={columns.length} className="quiet">
+                      {text.loading}
                     </td>
-                  ))}
+                  ) : (
+                    <Cells row={row} columns={columns} />
+                  )}
                 </tr>
               )
             })}
@@ -150,7 +193,7 @@ export function Table<T>({ label, columns, rows, keyOf, hasMore, more, isFetchin
         </table>
       </div>
       <p className="table-foot quiet small" role="status">
-        {isFetchingMore ? text.loadingMore : text.rows(shown.length, Boolean(hasMore))}
+        {isFetchingMore ? text.loadingMore : text.rows(total, Boolean(hasMore))}
       </p>
     </div>
   )

@@ -2,6 +2,9 @@ import { useSyncExternalStore } from 'react'
 
 import { relative } from './format'
 
+// Made once: it takes a millisecond, and a list has hundreds of times.
+const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' })
+
 // One clock for all times on the page.
 let now = new Date()
 let timer: ReturnType<typeof setInterval> | undefined
@@ -34,7 +37,7 @@ export function Time({ at }: { at: string | null | undefined }) {
   if (!at) return <span className="quiet">–</span>
   const when = new Date(at)
   return (
-    <time dateTime={at} title={`${when.toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'long' })}\n${at}`}>
+    <time dateTime={at} title={`${EXACT.format(when)}\n${at}`}>
       {relative(when, new Date(Math.max(here, Date.now() - 60_000)))}
     </time>
   )

@@ -31,7 +31,7 @@ export const common = {
   notFound: { title: 'Nothing here', detail: (path: string) => `There is no page at ${path}.`, home: 'Go to the start' },
   palette: {
     open: 'Search',
-    label: 'Search pages, runs, traces, data sets and evaluations',
+    label: 'Search pages, runs, traces, data sets, evaluations and models',
     placeholder: 'Search everything…',
     nothing: (words: string) => `Nothing found for “${words}”.`,
     hint: 'Arrows to choose, Enter to open, Escape to close',
@@ -40,6 +40,7 @@ export const common = {
     traces: 'Traces',
     datasets: 'Data sets',
     evaluations: 'Evaluations',
+    models: 'Models',
     recent: 'Runs lately',
   },
   live: {

@@ -14,7 +14,8 @@ from starlette.datastructures import UploadFile
 
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, cut
-from tunix_rt.base.http import Page, Paged, Pagination, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
+from tunix_rt.base.http import Page, Pagination, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
+from tunix_rt.base.sorting import Sorted
 from tunix_rt.evaluation import (
     comparing,
     eval_sets,
@@ -28,7 +29,6 @@ from tunix_rt.evaluation import (
     verifying,
 )
 from tunix_rt.evaluation.leaderboard import view
-from tunix_rt.evaluation.models import Evaluation
 from tunix_rt.evaluation.routes.upload import JudgeName, Label, Name, spooled
 from tunix_rt.evaluation.schemas import (
     ComparisonView,
@@ -157,11 +157,13 @@ async def waive(session: WriteSession, evaluation_id: str, body: Waiver) -> Eval
 
 
 @router.get("/api/evaluations")
-async def list_evaluations(session: ReadSession, paging: Paged) -> Page[EvaluationView]:
-    """Every evaluation, newest first, older ones of the same name too."""
-    conditions = paging.where(Evaluation.created_at, Evaluation.id)
-    found = await service.evaluations(session, conditions, paging.limit + 1)
-    return paging.page([view(*row) for row in found], key=lambda row: (row.created_at, row.id))
+async def list_evaluations(
+    session: ReadSession,
+    paging: Sorted,
+    q: Annotated[str | None, Query(max_length=200, description="part of a name, or the beginning of an id")] = None,
+) -> Page[EvaluationView]:
+    """Every evaluation, newest first or sorted by a column, older ones of the same name too."""
+    return await service.page(session, q, paging)
 
 
 @router.get("/api/evaluations/compare")

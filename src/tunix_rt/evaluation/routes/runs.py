@@ -92,7 +92,7 @@ def _refuse(run: Run) -> None:
     if run.status != RunStatus.COMPLETED:
         raise Conflict(
             f"The run is {run.status}; only one that is completed has a model.",
-            hint=f"Wait for it: tunix-rt runs logs {str(run.id)[:8]} -f",
+            hint=f"Wait for it: tunix-rt runs logs {str(run.id)[:13]} -f",
         )
 
 
@@ -120,6 +120,6 @@ async def newest(session: ReadSession, run_id: str) -> EvaluationDetail:
     if found is None:
         raise NotFound(
             f"The run has no evaluation{await handlers.why_none(session, run)}.",
-            hint=f"Make one: tunix-rt runs evaluate {str(run.id)[:8]}",
+            hint=f"Make one: tunix-rt runs evaluate {str(run.id)[:13]}",
         )
     return service.detail(*found, await service.rows(session, found[0]))

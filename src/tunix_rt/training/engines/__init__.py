@@ -75,61 +75,6 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
-    """A training as an engine gets it.
-
-    Attributes:
-        folder: the run directory.
-        config: the resolved config.
-        batches: the data.
-        vocabulary: entries of the tokenizer.
-        total_steps: optimizer steps in all.
-        base: Hugging Face folder to start from; None: from scratch by `config.model` and `config.seed`.
-        tokenizer: folder with tokenizer.json and tokenizer_config.json, copied into the result.
-        special: ids of `pad`, `bos`, `eos` where the tokenizer has them, for the result's config.json.
-        resume_from: checkpoint folder to go on from; None: from the start.
-        fingerprint: what must be equal for a checkpoint to be resumed; stored in each checkpoint.
-        emit: appends an event to events.jsonl.
-        stopping: True once the user or the system wants the training to stop; asked between steps.
-        saving: True, once, after the user has asked for a checkpoint now; asked between steps.
-        start: checkpoint folder of another training (`train --fork`) whose parameters are the start, instead of the
-            base's or those by the seed; None for most.
-    """
-
-    folder: Path
-    config: TrainingConfig
-    batches: Batches
-    vocabulary: int
-    total_steps: int
-    base: Path | None
-    tokenizer: Path
-    special: dict[str, int]
-    resume_from: Path | None
-    fingerprint: dict[str, Any]
-    emit: Callable[..., None]
-    stopping: Callable[[], bool]
-    saving: Callable[[], bool] = lambda: False
-    start: Path | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a training ended.
-
-    Attributes:
-        reason: `completed`, or `stopped` with its state in the last checkpoint.
-        step: finished steps.
-        early: completed by early_stopping_evals.
-        best_step: the step whose parameters model/ holds, where keep_best chose it.
-    """
-
-    reason: str
-    step: int
-    early: bool = False
-    best_step: int | None = None
-
-
-@dataclass(frozen=True)
 class Sampling:
     """How answers are drawn.
 
@@ -152,6 +97,80 @@ class Generated:
 
     tokens: list[int]
     finish_reason: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Prompts that are answered at each evaluation, by the parameters of that moment.
+
+    Attributes:
+        prompts: as they are asked.
+        tokens: what the model is given for each.
+        sampling: how they are answered.
+        decode: the text of an answer's token ids.
+    """
+
+    prompts: tuple[str, ...]
+    tokens: list[list[int]]
+    sampling: Sampling
+    decode: Callable[[list[int]], str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training as an engine gets it.
+
+    Attributes:
+        folder: the run directory.
+        config: the resolved config.
+        batches: the data.
+        vocabulary: entries of the tokenizer.
+        total_steps: optimizer steps in all.
+        base: Hugging Face folder to start from; None: from scratch by `config.model` and `config.seed`.
+        tokenizer: folder with tokenizer.json and tokenizer_config.json, copied into the result.
+        special: ids of `pad`, `bos`, `eos` where the tokenizer has them, for the result's config.json.
+        resume_from: checkpoint folder to go on from; None: from the start.
+        fingerprint: what must be equal for a checkpoint to be resumed; stored in each checkpoint.
+        emit: appends an event to events.jsonl.
+        stopping: True once the user or the system wants the training to stop; asked between steps.
+        saving: True, once, after the user has asked for a checkpoint now; asked between steps.
+        start: checkpoint folder of another training (`train --fork`) whose parameters are the start, instead of the
+            base's or those by the seed; None for most.
+        samples: prompts to answer at each evaluation; None: none.
+    """
+
+    folder: Path
+    config: TrainingConfig
+    batches: Batches
+    vocabulary: int
+    total_steps: int
+    base: Path | None
+    tokenizer: Path
+    special: dict[str, int]
+    resume_from: Path | None
+    fingerprint: dict[str, Any]
+    emit: Callable[..., None]
+    stopping: Callable[[], bool]
+    saving: Callable[[], bool] = lambda: False
+    start: Path | None = None
+    samples: Samples | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        reason: `completed`, or `stopped` with its state in the last checkpoint.
+        step: finished steps.
+        early: completed by early_stopping_evals.
+        best_step: the step whose parameters model/ holds, where keep_best chose it.
+    """
+
+    reason: str
+    step: int
+    early: bool = False
+    best_step: int | None = None
 
 
 class Engine(Protocol):

@@ -3,6 +3,7 @@
 What is not in it is refused, never emulated. Nothing of an engine is imported.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import architecture
 from tunix_rt.training.engines.architecture import FAMILIES
 
-FIELDS = ("methods", "families", "batchings", "devices", "savings")
+FIELDS = ("methods", "families", "batchings", "devices", "savings", "shared")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Ability:
         batchings: values of `batching`.
         devices: kinds that it computes on, where they are there.
         savings: settings that save memory, for time or by sharing it among devices.
+        shared: settings that it honours also where several devices share a training; one device honours them always.
     """
 
     methods: tuple[str, ...]
@@ -32,6 +34,7 @@ class Ability:
     batchings: tuple[str, ...]
     devices: tuple[str, ...]
     savings: tuple[str, ...]
+    shared: tuple[str, ...]
 
     def document(self) -> dict[str, list[str]]:
         """As plain JSON."""
@@ -39,10 +42,11 @@ class Ability:
 
 
 _BATCHINGS = ("bucketed", "padded", "packed")
-_SAVINGS = ("loss_chunk", "activation_checkpointing", "mesh", "mesh.tensor")
+_SAVINGS = ("loss_chunk", "activation_checkpointing", "activation_offload", "mesh", "mesh.tensor")
+_OF_TUNIX = tuple(name for name in _SAVINGS if name != "activation_offload")
 CAPABILITIES: dict[str, Ability] = {
-    "tunix": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu", "tpu"), _SAVINGS),
-    "torch": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu"), _SAVINGS[:-1]),
+    "tunix": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu", "tpu"), _OF_TUNIX, ("samples",)),
+    "torch": Ability(("full", "lora"), FAMILIES, _BATCHINGS, ("cpu", "gpu"), _SAVINGS[:-1], ()),
 }
 
 
@@ -91,4 +95,33 @@ def refuse(config: TrainingConfig, device: str, base: Path | None = None) -> Non
             f"The engine {config.engine!r} cannot do this training.",
             hint=f"Set engine: {able[0]}." if able else "Change what is named.",
             faults=faults,
+        )
+
+
+def refuse_here(config: TrainingConfig, devices: Sequence[str]) -> None:
+    """Refuse what the config's engine cannot do on these devices, before it starts.
+
+    Args:
+        config: the training's.
+        devices: that compute, as the engine lists them; of one CPU the mesh may make several.
+
+    Raises:
+        BadInput: activations would be moved from the CPU's memory to the CPU's; samples are asked for, and the engine
+            answers none where several devices share a training.
+    """
+    if config.activation_offload and devices[0].startswith("cpu"):
+        raise BadInput(
+            "activation_offload moves what is kept for going back to the host's memory, where this training computes.",
+            hint="Set activation_offload: false, or train on a GPU: --device gpu.",
+            faults=[Fault("activation_offload", f"is true; {devices[0]} is the host")],
+        )
+    mesh = config.mesh
+    together = max(len(devices), mesh.data * (mesh.fsdp or 1) * mesh.tensor)
+    if config.samples and together > 1 and "samples" not in CAPABILITIES[config.engine].shared:
+        able = [name for name, ability in CAPABILITIES.items() if "samples" in ability.shared]
+        raise BadInput(
+            f"The engine {config.engine!r} answers no samples where several devices share a training, and here are "
+            f"{together}.",
+            hint="Set samples: 0, or train on one device" + "".join(f", or set engine: {name}" for name in able) + ".",
+            faults=[Fault("samples", f"is {config.samples}; 0 is what {config.engine!r} does on {together} devices")],
         )

@@ -120,6 +120,7 @@ def _answer(
 ) -> tuple[Array, Array, Array]:
     """Answer one batch: tokens (B, M), how many of them count (B,), and whether a stop token ended them (B,)."""
     model: Decoder = nnx.merge(definition, state)
+    model.checkpointing = False  # of a model in training: it keeps no keys and values with it
     rows, width = tokens.shape
     keys = jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
 

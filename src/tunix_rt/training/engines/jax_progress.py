@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 from tunix.sft import hooks
 
-from tunix_rt.training.engines import Job, jax_devices, jax_state, jax_step
+from tunix_rt.training.engines import Generated, Job, Sampling, jax_devices, jax_generation, jax_state, jax_step
 from tunix_rt.training.engines.progress import Progress
 
 
@@ -62,6 +62,7 @@ class Steps:
         if not force and progress.evaluation_due(self.step):
             self._tell_all()
             self._evaluate()
+            progress.sampled(self.step, self._answer)
         if not (force or progress.checkpoint_due(self.step)):
             return False
         self._tell_all()
@@ -89,6 +90,9 @@ class Steps:
         sums = [evaluate(jax_step.inputs(batch, shards=self.shards))[1] for batch in batches]
         tokens = sum(int(batch.supervised[:, 1:].sum()) for batch in batches)
         self.progress.evaluated(self.step, math.fsum(float(value) for value in jax.device_get(sums)) / tokens, tokens)
+
+    def _answer(self, prompts: list[list[int]], sampling: Sampling) -> list[Generated]:
+        return jax_generation.generate(self._trainer.model, prompts, sampling, lambda _: None)
 
 
 class Feed(hooks.DataHooks):  # type: ignore[misc]  # tunix is untyped

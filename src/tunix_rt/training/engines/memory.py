@@ -8,7 +8,7 @@ from pathlib import Path
 
 TERMS = ("parameters", "gradients", "optimizer", "activations", "logits", "temporary")
 
-_HOPELESS = 3  # the formula says at most half as much again as is so
+_HOPELESS = 1.5  # the formula says 0.9 to 1.3 of what is so (benchmarks/log.md)
 
 
 @dataclass(frozen=True)

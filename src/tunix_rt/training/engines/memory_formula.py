@@ -79,28 +79,29 @@ def torch_formula(config: TrainingConfig, d: Dimensions, shape: Shape, available
 
     Of a layer and token are kept for going back: the residual stream twice, what each norm is given where that is not
     the stream, what it divides and what it gives where a product follows, queries, keys and values, what attention
-    mixed, and four inner vectors of the MLP; of capped attention two rows of weights a head. Gradients come as these
-    go: the most is held when the loss is taken, or at the end.
+    mixed by trace and together, and four inner vectors of the MLP; of capped attention two rows of weights a head.
+    Gradients come as these go: the most is held when the loss is taken, or at the end.
     """
     tokens, size = shape.rows * shape.width, compute_bytes(config)
     heads, keys = d.heads * d.head_size, d.kv_heads * d.head_size
     stream = 4 * d.width * tokens  # float32 whatever the computation is in
-    seen = tokens * shape.width * size if shape.packed else 0  # a mask for every layer
+    seen = 0
     if d.attention_softcap:
         seen = tokens * d.heads * shape.width * (2 * size + (2 if size == 2 else 0))
-    if d.attention_softcap or shape.packed:
         keys = heads  # each query head is given its own
-    inner = 2 * heads + 2 * keys + 4 * d.hidden + (3 * heads if d.attention_softcap else 0)
+    inner = 3 * heads + 2 * keys + 4 * d.hidden + (3 * heads if d.attention_softcap else 0)
     normed = (10 if d.gemma else 6) * stream + (2 * (heads + keys) * tokens * 4 if d.qk_norm else 0)
     layer = normed + tokens * size * inner + seen + (2 * stream if size == 2 else 0)
     kept = stream * d.layers if config.activation_checkpointing else layer * d.layers
+    if config.activation_offload:
+        kept = layer  # which is going away, or has come back
     parts, logits = held(config, d, in_place=True), logits_bytes(config, d, shape)
     accumulated = parts["gradients"] if config.accumulation > 1 else 0
     table = 4 * d.vocabulary * d.width if in_chunks(config, d, shape) and config.method == "full" else 0  # its gradient
     at_the_loss = accumulated + kept + 6 * stream + logits + table
     going_back = 6 * stream + seen + (layer + kept if config.activation_checkpointing else 0)
     rest = max(at_the_loss, accumulated + kept + going_back, parts["gradients"] + going_back)
-    rough = Memory("formula", **parts, activations=0, logits=logits, temporary=9 * tokens, available=available)
+    rough = Memory("formula", **parts, activations=kept, logits=logits, temporary=9 * tokens, available=available)
     return split(rough, parts["parameters"] + parts["optimizer"] + rough.temporary + rest, "formula")
 
 
@@ -164,10 +165,14 @@ def by_layers(peak: Callable[[Dimensions], int], d: Dimensions, method: str) -> 
 
 
 def split(rough: Memory, peak: int, method: str) -> Memory:
-    """A peak in terms: exact in what is held throughout, what is left of it to gradients, logits and activations."""
+    """A peak in terms: exact in what is held throughout.
+
+    Gradients, logits and activations are not all held at once: each has the share of what is left that the formula
+    gives it, and what the formula does not explain counts as activations.
+    """
     rest = max(0, peak - rough.parameters - rough.optimizer - rough.temporary)
-    gradients = min(rough.gradients, rest)
-    logits = min(rough.logits, (rest - gradients) * 3 // 4)
+    share = min(1, rest / (rough.gradients + rough.logits + rough.activations))
+    gradients, logits = int(rough.gradients * share), int(rough.logits * share)
     return replace(rough, method=method, gradients=gradients, logits=logits, activations=rest - gradients - logits)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunix_rt.base.errors import Failed
-from tunix_rt.training.engines import Job, Outcome, checkpoints, schedule
+from tunix_rt.training.engines import Generated, Job, Outcome, Sampling, checkpoints, schedule
 from tunix_rt.training.engines.guards import Guards
 
 _NAMED_ROWS = 8  # of a broken batch; enough to look at, and they fit on a few lines
@@ -146,6 +146,22 @@ class Progress:
             self._best_loss, self.best_step, self._without_best = loss, step, 0
         else:
             self._without_best += 1
+        self._lap()
+
+    def sampled(self, step: int, answer: Callable[[list[list[int]], Sampling], Sequence[Generated]]) -> None:
+        """Have the samples' prompts answered after a step and its evaluation, and tell the answers.
+
+        Args:
+            step: finished steps.
+            answer: of the engine, by the parameters after the step; must leave the training as it is.
+        """
+        samples = self._job.samples
+        if samples is None:
+            return
+        answers = answer(samples.tokens, samples.sampling)
+        for prompt, found in zip(samples.prompts, answers, strict=True):
+            said = {"output": samples.decode(found.tokens), "finish_reason": found.finish_reason}
+            self._job.emit("sample", step=step, prompt=prompt, **said)
         self._lap()
 
     def checkpoint_due(self, step: int) -> bool:

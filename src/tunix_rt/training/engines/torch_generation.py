@@ -19,7 +19,15 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from tunix_rt.training.engines import Generated, Sampling, lora, sampling_checks, torch_devices, torch_model
+from tunix_rt.training.engines import (
+    Generated,
+    Sampling,
+    lora,
+    sampling_checks,
+    torch_attention,
+    torch_devices,
+    torch_model,
+)
 from tunix_rt.training.engines.architecture import Dimensions
 
 _ROWS = 64
@@ -60,7 +68,7 @@ def generate(
         for start in range(0, len(indices), rows):
             chosen = indices[start : start + rows]
             padded = [prompts[index] for index in chosen] + [[0]] * (rows - len(chosen))
-            with torch.inference_mode():
+            with torch.inference_mode(), torch_attention.padded(loaded.model):
                 found = _answer(loaded.model, padded, chosen, width, sampling)
             answers |= dict(zip(chosen, found, strict=True))
             done(len(answers))

@@ -1,8 +1,9 @@
 """The loss of a batch in PyTorch: the vocabulary is projected to where there is loss, and nowhere else.
 
-Axes: B rows, T tokens, N supervised tokens, D width, V vocabulary.
+Axes: B rows, T tokens, N tokens of all traces, S supervised ones, D width, V vocabulary.
 """
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import Batch
 from tunix_rt.training.engines.architecture import Dimensions
+from tunix_rt.training.engines.torch_offload import offloading
 
 LOGITS_BYTES = 256 * 2**20
 """Logits are held up to this many bytes at once where `loss_chunk` is left open."""
@@ -34,23 +37,34 @@ class Loss(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
         return total(self.model, self._dimensions, batch, self._loss_chunk)
 
 
+def computing(config: TrainingConfig, device: Any) -> contextlib.AbstractContextManager[Any]:
+    """How a loss is computed on a device: in the config's precision, with what is kept for going back where it says."""
+    with contextlib.ExitStack() as stack:
+        if config.activation_offload:
+            stack.enter_context(offloading(device))
+        if config.precision == "bfloat16":
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16))
+        return stack.pop_all()
+
+
 def total(model: Any, d: Dimensions, batch: Batch, loss_chunk: int | None = None) -> Any:
     """Summed cross entropy of a batch's supervised tokens, each predicted from those before it, in nats: a scalar.
 
     Args:
-        model: of transformers.
+        model: of transformers, attending by trace (`torch_attention`).
         d: its dimensions.
-        batch: its rows are cut to the longest one; what is padding alone is left out.
+        batch: its traces are put into one row; padding is left out.
         loss_chunk: supervised tokens whose logits are held at once; they are computed again going back.
     """
-    device = model.device
-    length, rows = max(2, int(batch.lengths.max())), batch.lengths > 0
-    rows[0] |= not rows.any()  # one that is padding alone, where a device has no other
-    tokens = torch.from_numpy(batch.tokens[rows, :length]).to(device, torch.int64)
-    where = torch.from_numpy(np.flatnonzero(targets(batch)[rows, 1:length])).to(device)
-    hidden = model.model(input_ids=tokens, use_cache=False, **_seen(batch, d, rows, length, device)).last_hidden_state
-    hidden = hidden[:, :-1].flatten(0, 1).index_select(0, where)  # (N, D)
-    wanted = tokens[:, 1:].flatten().index_select(0, where)  # (N,)
+    tokens, positions, counted, lengths = _in_one_row(batch)
+    where = np.flatnonzero(counted)
+    given, place, before, at = (
+        torch.from_numpy(each).to(model.device, torch.int64) for each in (tokens, positions, where - 1, where)
+    )
+    hidden = model.model(
+        input_ids=given[None], position_ids=place[None], use_cache=False, trace_lengths=lengths
+    ).last_hidden_state[0]
+    hidden, wanted = hidden.index_select(0, before), given.index_select(0, at)  # (S, D), (S,)
     chunk = loss_chunk or max(1, LOGITS_BYTES // (4 * d.vocabulary))
     if len(where) <= chunk:
         return _surprise(model.lm_head, d.final_softcap, hidden, wanted)
@@ -77,23 +91,20 @@ def _surprise(head: Any, softcap: float | None, hidden: Any, wanted: Any) -> Any
     return functional.cross_entropy(logits, wanted, reduction="sum")
 
 
-def _seen(batch: Batch, d: Dimensions, rows: Any, length: int, device: Any) -> dict[str, Any]:
-    """What else the decoder is given: nothing (what pads a row on the right is seen by nobody), or for packed rows a
-    token's place in its segment and which tokens it sees, (B, 1, T, T)."""
-    if batch.segments is None or batch.positions is None:
-        return {}
-    segments = torch.from_numpy(batch.segments[rows, :length]).to(device)
-    positions = torch.from_numpy(batch.positions[rows, :length]).to(device, torch.int64)
-    place = torch.arange(length, device=device)
-    back = place[:, None] - place[None]
-    mask = (segments[:, :, None] == segments[:, None]) & (back >= 0)  # padding is a segment too, so none sees nothing
-    masks = {"full_attention": mask, "sliding_attention": mask & (back < (d.window or length))}
-    shown = {name: _as_attention_wants(each[:, None], d) for name, each in masks.items()}
-    return {"position_ids": positions, "attention_mask": shown if d.sliding else shown["full_attention"]}
+def _in_one_row(batch: Batch) -> tuple[Any, Any, Any, list[int]]:
+    """A batch's traces one after the other, without padding.
 
-
-def _as_attention_wants(mask: Any, d: Dimensions) -> Any:
-    if not d.attention_softcap:
-        return mask
-    lowest = torch.finfo(torch.float32).min  # the eager attention adds its mask to the scores
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, lowest)
+    Returns:
+        tokens, their places in their traces, which are targets: each (N,); how many tokens each trace has.
+    """
+    size = batch.tokens.shape
+    segments = np.ones(size, np.int32) if batch.segments is None else batch.segments
+    real = (np.arange(size[1]) < batch.lengths[:, None]) & (segments > 0)
+    if not real.any():  # a device's share may be padding alone: it computes what counts for nothing
+        return batch.tokens[0, :2], np.arange(2), np.zeros(2, np.bool_), [2]
+    row, column = np.nonzero(real)
+    segment = segments[row, column]
+    begins = np.flatnonzero((np.diff(row, prepend=-1) != 0) | (np.diff(segment, prepend=0) != 0))
+    lengths = np.diff(begins, append=len(row))
+    positions = np.arange(len(row)) - np.repeat(begins, lengths)
+    return batch.tokens[real], positions, targets(batch)[real], lengths.tolist()

@@ -3,7 +3,6 @@
 AdamW is PyTorch's fused one; clipping, the learning rate and what is divided by are ours, as in the other engine.
 """
 
-import contextlib
 import functools
 import math
 from collections.abc import Mapping
@@ -18,12 +17,16 @@ from numpy.typing import NDArray
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import (
     Batch,
+    Generated,
     Job,
     Outcome,
+    Sampling,
     checkpoints,
     lora,
     model_folder,
+    torch_attention,
     torch_devices,
+    torch_generation,
     torch_loss,
     torch_model,
 )
@@ -109,8 +112,10 @@ class Trainer:
         # Several devices get their parts of what is made on the host, where memory that nobody has written takes none.
         where = self.device if team.size == 1 else torch.device("cpu")
         self.model = torch_model.make(begun.dimensions, begun.content, None, where, kind, adapter)
+        torch_attention.attend_by_trace(self.model)
         if config.activation_checkpointing:
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self._dimensions = begun.dimensions
         self._loss = torch_loss.Loss(self.model, begun.dimensions, config.loss_chunk)
         team.divide(self._loss, self.model.model.layers)
         torch_model.fill(self.model, begun.tensors, team)
@@ -139,6 +144,7 @@ class Trainer:
             if progress.evaluation_due(self.step):
                 self._tell(0)
                 self._evaluate()
+                progress.sampled(self.step, self._answer)
             if progress.checkpoint_due(self.step):
                 self._save()
         self._tell(0)
@@ -151,8 +157,7 @@ class Trainer:
 
     def loss(self, batch: Batch) -> Any:
         """Summed loss of a batch, in the config's precision."""
-        half = self._job.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
+        with torch_loss.computing(self._job.config, self.device):
             return self._loss(batch)
 
     def _train_step(self) -> _Done:
@@ -186,6 +191,14 @@ class Trainer:
         self.model.train()
         tokens = sum(int(torch_loss.targets(batch).sum()) for batch in batches)
         self.progress.evaluated(self.step, math.fsum(float(value) for value in sums) / tokens, tokens)
+
+    def _answer(self, prompts: list[list[int]], sampling: Sampling) -> list[Generated]:
+        self.model.eval()
+        loaded = torch_generation.Loaded(self.model, self._dimensions)
+        with torch_loss.computing(self._job.config, self.device):
+            found = torch_generation.generate(loaded, prompts, sampling, lambda _: None)
+        self.model.train()
+        return found
 
     def _save(self) -> None:
         self._tell(0)

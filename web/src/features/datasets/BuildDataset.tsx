@@ -1,11 +1,12 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query'
-import { useEffect, useId, useState, type FormEvent, type ReactNode } from 'react'
+import { useEffect, useState, type FormEvent } from 'react'
 import { Link, useLocation } from 'wouter'
 
 import { Problem, send, type Schemas } from '../../api/client'
 import { useAct, useGet } from '../../api/hooks'
 import { CopyAs } from '../../parts/copy'
 import { number } from '../../parts/format'
+import { Field } from '../../parts/Field'
 import { Icon } from '../../parts/Icon'
 import { say } from '../../parts/notices'
 import { Face, Page, Section } from '../../parts/Page'
@@ -23,21 +24,6 @@ const said = text.form
 const WAIT_MS = 300
 
 type Change = (patch: Partial<Form>) => void
-
-function Field({ label, hint, children }: { label: string; hint?: string; children: (id: string, hint: string | undefined) => ReactNode }) {
-  const id = useId()
-  return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      {children(id, hint ? `${id}hint` : undefined)}
-      {hint && (
-        <p id={`${id}hint`} className="quiet small">
-          {hint}
-        </p>
-      )}
-    </div>
-  )
-}
 
 function Typed({
   form,
@@ -87,7 +73,7 @@ function Splits({ form, change }: { form: Form; change: Change }) {
           <input className="split-name" aria-label={said.splitName} value={split.name} onChange={(event) => set(place, { name: event.target.value })} />
           <input
             type="number"
-            aria-label={said.splitShare}
+            aria-label={said.splitShare(split.name)}
             min={0.1}
             max={99}
             step="any"

@@ -1,7 +1,8 @@
 import { Link } from 'wouter'
 
 import { address, type Schemas } from '../../api/client'
-import { useGet, useList } from '../../api/hooks'
+import { useGet } from '../../api/hooks'
+import { useList } from '../../api/list'
 import { Badge } from '../../parts/Badge'
 import { CopyAs } from '../../parts/copy'
 import { number, percent, shortId } from '../../parts/format'

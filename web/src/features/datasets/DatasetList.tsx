@@ -1,15 +1,13 @@
 import { Link } from 'wouter'
 
-import { address, type Schemas } from '../../api/client'
-import { useList } from '../../api/hooks'
-import { CopyAs } from '../../parts/copy'
-import { Filters, type Filter } from '../../parts/Filters'
+import type { Schemas } from '../../api/client'
+import type { Filter } from '../../parts/Filters'
 import { number } from '../../parts/format'
 import { Icon } from '../../parts/Icon'
-import { Page } from '../../parts/Page'
+import { ListPage } from '../../parts/ListPage'
 import { usePlace } from '../../parts/place'
 import { shell } from '../../parts/request'
-import { Table, type Column } from '../../parts/Table'
+import type { Column } from '../../parts/Table'
 import { Time } from '../../parts/Time'
 import { datasets as text } from '../../text'
 import { SplitBar } from './Bars'
@@ -17,7 +15,7 @@ import './datasets.css'
 
 type Manifest = Schemas['Manifest']
 
-const FILTERS: Filter[] = [{ kind: 'search', name: 'name', label: text.filters.name }]
+const FILTERS: Filter[] = [{ kind: 'search', name: 'q', label: text.filters.name }]
 
 export function pathOf(key: string): string {
   return `/datasets/${encodeURIComponent(key)}`
@@ -28,10 +26,10 @@ export function chosen(manifest: Manifest): string {
 }
 
 const COLUMNS: Column<Manifest>[] = [
-  { id: 'key', name: text.columns.key, sort: (each) => each.dataset_key, cell: (each) => <Link href={pathOf(each.dataset_key)}>{each.dataset_key}</Link> },
-  { id: 'traces', name: text.columns.traces, right: true, sort: (each) => each.trace_count, cell: (each) => number(each.trace_count) },
+  { id: 'key', name: text.columns.key, sort: 'dataset_key', cell: (each) => <Link href={pathOf(each.dataset_key)}>{each.dataset_key}</Link> },
+  { id: 'traces', name: text.columns.traces, right: true, sort: 'trace_count', cell: (each) => number(each.trace_count) },
   { id: 'splits', name: text.columns.splits, cell: (each) => <SplitBar splits={Object.fromEntries(Object.entries(each.splits).map(([name, split]) => [name, split.count]))} small /> },
-  { id: 'steps', name: text.columns.steps, right: true, wide: true, sort: (each) => each.stats['steps']?.mean, cell: (each) => number(each.stats['steps']?.mean) },
+  { id: 'steps', name: text.columns.steps, right: true, wide: true, cell: (each) => number(each.stats['steps']?.mean) },
   { id: 'chosen', name: text.columns.chosen, wide: true, cell: chosen },
   {
     id: 'parent',
@@ -39,47 +37,26 @@ const COLUMNS: Column<Manifest>[] = [
     wide: true,
     cell: (each) => (each.parent === null ? <span className="quiet">–</span> : <Link href={pathOf(each.parent)}>{each.parent}</Link>),
   },
-  { id: 'created', name: text.columns.created, right: true, sort: (each) => each.created_at, cell: (each) => <Time at={each.created_at} /> },
+  { id: 'created', name: text.columns.created, right: true, sort: 'created_at', cell: (each) => <Time at={each.created_at} /> },
 ]
 
 export default function DatasetList() {
   const place = usePlace()
-  const query = { name: place.get('name').trim() }
-  const found = useList('/api/datasets', { query })
-  const build = (
-    <Link className="button primary" href="/datasets/new">
-      <Icon name="plus" size={16} /> {text.build}
-    </Link>
-  )
+  const q = place.get('q').trim()
   return (
-    <Page
-      title={text.title}
-      fills
-      actions={
-        <>
-          <CopyAs
-            command={shell('tunix-rt', 'datasets', 'list', ...(query.name ? ['--name', query.name] : []))}
-            request={{ address: address('/api/datasets', { query }) }}
-          />
-          {build}
-        </>
+    <ListPage
+      path="/api/datasets"
+      text={text}
+      filters={FILTERS}
+      query={{ q }}
+      columns={COLUMNS}
+      keyOf={(each) => each.dataset_key}
+      command={shell('tunix-rt', 'datasets', 'list')}
+      start={
+        <Link className="button primary" href="/datasets/new">
+          <Icon name="plus" size={16} /> {text.build}
+        </Link>
       }
-      bar={<Filters filters={FILTERS} label={text.filters.label} />}
-      loading={found.isLoading}
-      problem={found.problem}
-      again={found.again}
-      empty={found.rows.length === 0 && !found.isLoading ? (query.name ? { ...text.noneMatch } : { ...text.none, action: build }) : null}
-    >
-      <Table
-        label={text.list}
-        columns={COLUMNS}
-        rows={found.rows}
-        keyOf={(each) => each.dataset_key}
-        hasMore={found.hasMore}
-        more={found.more}
-        isFetchingMore={found.isFetchingMore}
-        sortParam="sort"
-      />
-    </Page>
+    />
   )
 }

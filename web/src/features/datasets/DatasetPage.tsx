@@ -1,7 +1,9 @@
+import { useState } from 'react'
 import { Link, useParams } from 'wouter'
 
 import { address, type Schemas } from '../../api/client'
-import { useGet, useList } from '../../api/hooks'
+import { useGet } from '../../api/hooks'
+import { useList } from '../../api/list'
 import { pages } from '../../pages'
 import { CopyAs, Id } from '../../parts/copy'
 import { number, percent } from '../../parts/format'
@@ -20,6 +22,7 @@ import { Changes } from './Changes'
 import { Contamination } from './Contamination'
 import { chosen, pathOf } from './DatasetList'
 import { Exports } from './Exports'
+import { MakeEvalSet } from './MakeEvalSet'
 import { SplitChoice } from './SplitChoice'
 import { Tokens } from './Tokens'
 import './datasets.css'
@@ -140,6 +143,8 @@ export default function DatasetPage() {
   const { key = '' } = useParams<{ key: string }>()
   const found = useGet('/api/datasets/{key}', { at: { key } }, { staleTime: Infinity })
   const manifest = found.data
+  const [asking, setAsking] = useState(false)
+  const heldOut = Object.keys(manifest?.splits ?? {}).filter((split) => split !== 'train')
   const tabs: Tab[] = manifest
     ? [
         { id: 'overview', name: text.tabs.overview, content: () => <Overview manifest={manifest} /> },
@@ -163,6 +168,7 @@ export default function DatasetPage() {
         manifest && (
           <>
             <CopyAs command={shell('tunix-rt', 'datasets', 'show', key)} request={{ address: address('/api/datasets/{key}', { at: { key } }) }} />
+            {heldOut.length > 0 && <button type="button" onClick={() => setAsking(true)}>{text.evalSet.open}</button>}
             <Link className="button" href={`/datasets/new?from=${encodeURIComponent(key)}`}>
               {text.newer}
             </Link>
@@ -180,6 +186,7 @@ export default function DatasetPage() {
       skeleton={<Skeleton lines={10} />}
     >
       <Tabs label={text.tabs.label} tabs={tabs} />
+      {asking && manifest && <MakeEvalSet manifest={manifest} splits={heldOut} close={() => setAsking(false)} />}
     </Page>
   )
 }

@@ -68,7 +68,8 @@ function Sides({ of }: { of: Comparison }) {
   )
 }
 
-function Verdict({ of }: { of: Comparison }) {
+/** The verdict with its figures, and both sides. */
+export function Verdict({ of }: { of: Comparison }) {
   const margin = text.points(of.margin).slice(1)
   return (
     <>

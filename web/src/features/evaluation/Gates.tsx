@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'react'
 import { Link } from 'wouter'
 
 import { send, type Problem, type Schemas } from '../../api/client'
-import { useList } from '../../api/hooks'
+import { useList } from '../../api/list'
 import { Badge, type Tone } from '../../parts/Badge'
 import { CopyAs } from '../../parts/copy'
 import { Icon } from '../../parts/Icon'

@@ -1,7 +1,7 @@
 import { useMemo } from 'react'
 
 import { type Query, type Schemas } from '../../api/client'
-import { useList } from '../../api/hooks'
+import { useList } from '../../api/list'
 import { Badge } from '../../parts/Badge'
 import { Filters, type Filter } from '../../parts/Filters'
 import { number, percent } from '../../parts/format'

@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef, useState } from 'react'
+import { useEffect, useRef, useState } from 'react'
 import { useLocation } from 'wouter'
 
 import { send, type Schemas } from '../../api/client'
@@ -11,16 +11,12 @@ import { ProblemBox } from '../../parts/Problem'
 import { shell } from '../../parts/request'
 import { Skeleton } from '../../parts/Skeleton'
 import { common, evaluation as text } from '../../text'
+import { JudgeField } from './JudgeField'
 import { CHANGES, type Evaluation } from './words'
-
-/** Ours; others may be installed beside them: the server knows, and names them when it is asked for one that it has not. */
-const JUDGES = ['answer_correctness', 'choice', 'exact', 'exact:normalised=true', 'llm', 'math', 'numeric', 'numeric:tolerance=0.01', 'regex', 'steps']
 
 export function JudgeAgain({ evaluation, close }: { evaluation: Evaluation; close: () => void }) {
   const [, go] = useLocation()
   const [judge, setJudge] = useState('')
-  const list = useId()
-  const hint = useId()
   const act = useAct(
     () => send('post', '/api/evaluations/{evaluation_id}/judge', { at: { evaluation_id: evaluation.id }, query: { judge: judge.trim() } }),
     CHANGES,
@@ -40,18 +36,7 @@ export function JudgeAgain({ evaluation, close }: { evaluation: Evaluation; clos
       close={close}
     >
       <p>{text.judging.detail}</p>
-      <label className="field">
-        <span>{text.judging.judge}</span>
-        <input list={list} value={judge} aria-describedby={hint} onChange={(event) => setJudge(event.target.value)} />
-      </label>
-      <datalist id={list}>
-        {JUDGES.map((name) => (
-          <option key={name} value={name} />
-        ))}
-      </datalist>
-      <p id={hint} className="quiet small">
-        {text.judging.hint}
-      </p>
+      <JudgeField value={judge} choose={setJudge} />
       <CopyAs
         command={shell('tunix-rt', 'evaluations', 'judge', evaluation.id, '--judge', judge.trim() || 'numeric')}
         request={{ method: 'POST', address: `/api/evaluations/${evaluation.id}/judge?judge=${encodeURIComponent(judge.trim() || 'numeric')}` }}

@@ -1,31 +1,18 @@
-import { useId, useState, type ReactNode } from 'react'
+import { useState } from 'react'
 import { useLocation } from 'wouter'
 
 import { send } from '../../api/client'
 import { useAct, useGet } from '../../api/hooks'
 import { Confirm } from '../../parts/Dialog'
+import { Field } from '../../parts/Field'
 import { say } from '../../parts/notices'
 import { ProblemBox } from '../../parts/Problem'
 import { evaluation as text } from '../../text'
+import { JudgeField } from './JudgeField'
 import { CHANGES } from './words'
 
 const words = text.upload
 const ANOTHER = ' another' // no eval set is called so: names begin with a letter or a figure
-
-function Field({ label, hint, children }: { label: string; hint?: string; children: (id: string, hint: string | undefined) => ReactNode }) {
-  const id = useId()
-  return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      {children(id, hint ? `${id}hint` : undefined)}
-      {hint && (
-        <span id={`${id}hint`} className="quiet small">
-          {hint}
-        </span>
-      )}
-    </div>
-  )
-}
 
 /** Predictions from anywhere, judged against an eval set that is there or comes with them. */
 export function Upload({ close }: { close: () => void }) {
@@ -105,7 +92,7 @@ export function Upload({ close }: { close: () => void }) {
         <summary>{words.more}</summary>
         <p className="quiet small">{words.moreHint}</p>
         <div className="fields">
-          {typed('judge', text.judging.judge)}
+          <JudgeField value={values['judge'] ?? ''} placeholder="answer_correctness" choose={(judge) => setValues({ ...values, judge })} />
           {typed('model_id', text.leaderboard.model)}
           {typed('dataset_key', text.page.facts.dataset)}
           {typed('temperature', words.temperature, 'number')}

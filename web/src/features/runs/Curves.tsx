@@ -1,14 +1,17 @@
-import { lazy, Suspense, useEffect, useMemo, useRef } from 'react'
+import { Suspense, useEffect, useMemo, useRef } from 'react'
 
 import { useGet } from '../../api/hooks'
 import { duration, number } from '../../parts/format'
+import { Icon } from '../../parts/Icon'
 import { Face, Section } from '../../parts/Page'
+import { lazy } from '../../parts/lazy'
 import { usePlace } from '../../parts/place'
 import { Skeleton } from '../../parts/Skeleton'
 import { runs as text } from '../../text'
 import { joined, smoothed, summed, value, type Axis, type Points } from './curve'
 
 const Chart = lazy(() => import('../../parts/Chart'))
+Chart.preload() // while the points are asked for
 const MAX_POINTS = 1200
 const WAIT_MS = 2000
 /** Figures without noise. */
@@ -70,7 +73,8 @@ export function Curves({ id, step, live }: { id: string; step: number | undefine
           { xs, ys: smoothed(steps, ys, amount), series: { name: key, colour } },
         ]
       })
-      return { keys, data: joined(drawn), series: drawn.map((each) => each.series) }
+      const broken = keys.flatMap((key) => ((series[key] ?? []) as Points).flatMap(([point, y]) => (typeof y === 'string' ? [{ key, point, y }] : [])))
+      return { keys, data: joined(drawn), series: drawn.map((each) => each.series), broken }
     })
   }, [series, by, logarithmic, amount])
 
@@ -113,9 +117,14 @@ export function Curves({ id, step, live }: { id: string; step: number | undefine
           <p className="quiet panel">{text.curves.empty}</p>
         ) : (
           <div className="charts">
-            {charts.map(({ keys, data, series: drawn }, at) => (
+            {charts.map(({ keys, data, series: drawn, broken }, at) => (
               <figure key={keys.join()} className={at === 0 ? 'panel chart-first' : 'panel'}>
                 <figcaption>{keys.join(', ')}</figcaption>
+                {broken[0] && (
+                  <p className="row small">
+                    <Icon name="warning" size={14} /> {text.curves.broken(broken[0].key, broken[0].y, broken[0].point)}
+                  </p>
+                )}
                 <Suspense fallback={<Skeleton lines={1} tall />}>
                   <Chart
                     data={data}

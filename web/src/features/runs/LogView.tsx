@@ -1,4 +1,5 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
+import { flushSync } from 'react-dom'
 import { memo, useDeferredValue, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react'
 
 import { useGet } from '../../api/hooks'
@@ -9,7 +10,7 @@ import { Icon } from '../../parts/Icon'
 import { ProblemBox } from '../../parts/Problem'
 import { runs as text } from '../../text'
 import { spans } from './ansi'
-import { firstError, matches, NOTHING, shown, take, type Line, type Log, type Piece } from './log'
+import { NOTHING, pattern, searcher, shown, take, type Line, type Log, type Piece } from './log'
 
 const ROW = 19
 const TELL_MS = 100 // however fast lines come, the page is drawn ten times a second
@@ -54,24 +55,23 @@ function useRunLog(run: string): Log {
   return useSyncExternalStore(log.subscribe, log.current)
 }
 
-function marked(text_: string, words: string) {
-  if (!words) return text_
-  const low = text_.toLowerCase()
+function marked(words: string, sought: RegExp | null) {
+  if (!sought) return words
   const parts = []
   let at = 0
-  for (let found = low.indexOf(words); found >= 0; found = low.indexOf(words, at)) {
-    parts.push(text_.slice(at, found), <mark key={found}>{text_.slice(found, found + words.length)}</mark>)
-    at = found + words.length
+  for (const { index, 0: found } of words.matchAll(sought)) {
+    parts.push(words.slice(at, index), <mark key={index}>{found}</mark>)
+    at = index + found.length
   }
-  return [...parts, text_.slice(at)]
+  return [...parts, words.slice(at)]
 }
 
-const Row = memo(function Row({ line, words, on }: { line: Line; words: string; on: boolean }) {
+const Row = memo(function Row({ line, sought, on }: { line: Line; sought: RegExp | null; on: boolean }) {
   return (
     <span className={`log-text ${line.stream} ${on ? 'on' : ''}`}>
       {spans(line.text).map((span, place) => (
         <span key={place} className={span.className || undefined}>
-          {marked(span.text, words)}
+          {marked(span.text, sought)}
         </span>
       ))}
     </span>
@@ -105,15 +105,20 @@ export function LogView({ id, over }: { id: string; over: boolean }) {
   const log = useRunLog(id)
   const lines = useMemo(() => shown(log), [log])
   const [words, setWords] = useState('')
-  const sought = useDeferredValue(words.trim().toLowerCase())
-  const found = useMemo(() => matches(lines, sought), [lines, sought])
+  const latest = useDeferredValue(words)
+  const sought = useMemo(() => pattern(latest), [latest])
+  const [search] = useState(searcher)
+  const found = useMemo(() => search(lines, sought), [search, lines, sought])
+  const [only, setOnly] = useState(false)
+  const places = only && sought ? found : null // those that are shown; null: all
+  const count = places?.length ?? lines.length
   const [at, setAt] = useState(0)
   const [marked_, setMarked] = useState<number | null>(null)
   const [follow, setFollow] = useState(!over)
   const [note, setNote] = useState('')
   const scroller = useRef<HTMLDivElement>(null)
   const mine = useRef(0) // when we scrolled: not the reader
-  const rows = useVirtualizer({ count: lines.length, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 30 })
+  const rows = useVirtualizer({ count, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 30 })
 
   useEffect(() => {
     if (!follow || lines.length === 0) return
@@ -126,7 +131,7 @@ export function LogView({ id, over }: { id: string; over: boolean }) {
     setFollow(false)
     setMarked(line)
     mine.current = Date.now()
-    rows.scrollToIndex(line, { align: 'center' })
+    rows.scrollToIndex(places ? Math.max(0, places.indexOf(line)) : line, { align: 'center' })
   }
   const step = (by: number) => {
     if (found.length === 0) return
@@ -174,9 +179,10 @@ export function LogView({ id, over }: { id: string; over: boolean }) {
           type="button"
           className="ghost"
           onClick={() => {
-            const line = firstError(lines)
-            setNote(line < 0 ? text.logs.noError : '')
-            if (line >= 0) go(line)
+            setNote(log.error < 0 ? text.logs.noError : '')
+            if (log.error < 0) return
+            flushSync(() => setOnly(false))
+            go(log.error)
           }}
         >
           <Icon name="warning" size={16} /> {text.logs.firstError}
@@ -185,6 +191,11 @@ export function LogView({ id, over }: { id: string; over: boolean }) {
           {note}
         </span>
         <span className="grow" />
+        {sought && (
+          <label className="inline">
+            <input type="checkbox" checked={only} onChange={(event) => setOnly(event.target.checked)} /> <span>{text.logs.only}</span>
+          </label>
+        )}
         <label className="inline">
           <input type="checkbox" checked={follow} onChange={(event) => setFollow(event.target.checked)} /> <span>{text.logs.follow}</span>
         </label>
@@ -207,12 +218,13 @@ export function LogView({ id, over }: { id: string; over: boolean }) {
         {lines.length === 0 && <p className="quiet pad">{over ? text.logs.emptyOver : text.logs.empty}</p>}
         <div style={{ height: rows.getTotalSize(), position: 'relative', minWidth: 'max-content' }}>
           {rows.getVirtualItems().map((item) => {
-            const line = lines[item.index]
+            const at = places ? (places[item.index] ?? 0) : item.index
+            const line = lines[at]
             return (
               line && (
                 <div key={item.key} className="log-row" style={{ transform: `translateY(${item.start}px)`, height: ROW }}>
-                  <span className="log-number">{(log.dropped + item.index + 1).toLocaleString('en')}</span>
-                  <Row line={line} words={sought} on={item.index === marked_} />
+                  <span className="log-number">{(log.dropped + at + 1).toLocaleString('en')}</span>
+                  <Row line={line} sought={sought} on={at === marked_} />
                 </div>
               )
             )

@@ -10,12 +10,14 @@ import { usePlace } from '../../parts/place'
 import { Table, type Column } from '../../parts/Table'
 import { Time } from '../../parts/Time'
 import { runs as text } from '../../text'
+import { CheckpointNow } from './Actions'
 import { flat, sameValue, word } from './config'
-import { RunStatus } from './status'
+import { isOver, RunStatus } from './status'
 
 type Detail = Schemas['RunDetail']
 
-export function Files({ id }: { id: string }) {
+export function Files({ run }: { run: Detail }) {
+  const id = run.run_id
   const checkpoints = useGet('/api/tunix/runs/{id}/checkpoints', { at: { id } })
   const artifacts = useGet('/api/tunix/runs/{id}/artifacts', { at: { id } })
   const columns: Column<Schemas['Artifact']>[] = [
@@ -34,7 +36,7 @@ export function Files({ id }: { id: string }) {
   ]
   return (
     <>
-      <Section title={text.files.checkpoints}>
+      <Section title={text.files.checkpoints} beside={run.mode !== 'dry-run' && isOver(run.status) && <CheckpointNow run={run} />}>
         <Face loading={checkpoints.isPending} problem={checkpoints.error} again={() => void checkpoints.refetch()}>
           {checkpoints.data?.data.length ? (
             <div className="panel scroll-x">
@@ -86,16 +88,23 @@ export function Config({ run }: { run: Detail }) {
   const own = flat(run.config)
   const before = parent.data ? flat(parent.data.config) : null
   const defaults = schema.data ? flat(defaultsOf(schema.data)) : null
-  const only = place.get('only') === 'changed'
-  const rows = Object.entries(own).filter(([key, value]) => !only || !defaults || !sameValue(value, defaults[key]))
+  const only = place.get('only')
   const differing = before ? Object.keys({ ...own, ...before }).filter((key) => !sameValue(own[key], before[key])) : []
+  const wanted = (key: string, value: unknown) =>
+    only === 'parent' ? !before || differing.includes(key) : only !== 'changed' || !defaults || !sameValue(value, defaults[key])
+  const rows = Object.entries({ ...(only === 'parent' ? before : {}), ...own }).filter(([key, value]) => wanted(key, value))
   return (
     <Section
       title={text.config.title}
       beside={
         <div className="row">
           <label className="inline">
-            <input type="checkbox" checked={only} onChange={(event) => place.set({ only: event.target.checked ? 'changed' : null })} /> <span>{text.config.only}</span>
+            <span>{text.config.show}</span>
+            <select value={only} onChange={(event) => place.set({ only: event.target.value })}>
+              <option value="">{text.config.whole}</option>
+              <option value="changed">{text.config.only}</option>
+              {run.retry_of !== null && <option value="parent">{text.config.onlyParent}</option>}
+            </select>
           </label>
           <a className="button ghost" download href={address('/api/tunix/runs/{id}/artifacts/{path}', { at: { id: run.run_id, path: 'config.yaml' } })}>
             <Icon name="download" size={16} /> config.yaml
@@ -109,31 +118,33 @@ export function Config({ run }: { run: Detail }) {
           <Link href={`/runs/${run.retry_of ?? ''}`}>{text.facts.retryOf}</Link>
         </p>
       )}
-      <div className="panel scroll-x">
-        <table className="plain">
-          <thead>
-            <tr>
-              <th scope="col">{text.config.key}</th>
-              <th scope="col">{text.config.value}</th>
-              {before && <th scope="col">{text.config.parentValue}</th>}
-              <th scope="col" className="wide">{text.config.default}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map(([key, value]) => {
-              const changed = defaults !== null && !sameValue(value, defaults[key])
-              return (
-                <tr key={key} className={differing.includes(key) ? 'differs' : undefined}>
-                  <th scope="row" className="mono">{key}</th>
-                  <td className="mono value">{changed ? <strong>{word(value)}</strong> : word(value)}</td>
-                  {before && <td className="mono">{sameValue(value, before[key]) ? '' : `≠ ${word(before[key])}`}</td>}
-                  <td className="mono quiet wide">{defaults && changed ? word(defaults[key]) : ''}</td>
-                </tr>
-              )
-            })}
-          </tbody>
-        </table>
-      </div>
+      {rows.length > 0 && (
+        <div className="panel scroll-x">
+          <table className="plain">
+            <thead>
+              <tr>
+                <th scope="col">{text.config.key}</th>
+                <th scope="col">{text.config.value}</th>
+                {before && <th scope="col">{text.config.parentValue}</th>}
+                <th scope="col" className="wide">{text.config.default}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map(([key, value]) => {
+                const changed = defaults !== null && !sameValue(value, defaults[key])
+                return (
+                  <tr key={key} className={differing.includes(key) ? 'differs' : undefined}>
+                    <th scope="row" className="mono">{key}</th>
+                    <td className="mono value">{changed ? <strong>{word(value)}</strong> : word(value)}</td>
+                    {before && <td className="mono">{sameValue(value, before[key]) ? '' : `≠ ${word(before[key])}`}</td>}
+                    <td className="mono quiet wide">{defaults && changed ? word(defaults[key]) : ''}</td>
+                  </tr>
+                )
+              })}
+            </tbody>
+          </table>
+        </div>
+      )}
       <details>
         <summary>{text.config.provenance}</summary>
         <pre className="panel">{JSON.stringify(run.provenance, null, 2)}</pre>

@@ -106,7 +106,7 @@ export default function RunForm() {
   const [dataset, setDataset] = useState(place.get('dataset'))
   const [model, setModel] = useState('scratch')
   const [engine, setEngine] = useState('')
-  const [evalSet, setEvalSet] = useState('')
+  const [evalSet, setEvalSet] = useState(place.get('eval_set'))
   const [attempts, setAttempts] = useState('')
   const [limit, setLimit] = useState('')
   const [filled, setFilled] = useState('')

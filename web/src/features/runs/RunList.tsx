@@ -1,17 +1,15 @@
-import { useEffect, useId } from 'react'
+import { useId, useMemo } from 'react'
 import { Link } from 'wouter'
 
-import { address, type Query, type Schemas } from '../../api/client'
-import { useList } from '../../api/hooks'
-import { CopyAs } from '../../parts/copy'
-import { Filters, type Filter } from '../../parts/Filters'
+import type { Query, Schemas } from '../../api/client'
+import type { Filter } from '../../parts/Filters'
 import { duration, number, percent, shortId } from '../../parts/format'
 import { Icon } from '../../parts/Icon'
 import { Progress } from '../../parts/Interval'
-import { Page } from '../../parts/Page'
+import { ListPage } from '../../parts/ListPage'
 import { usePlace, type Place } from '../../parts/place'
 import { shell } from '../../parts/request'
-import { Table, type Column } from '../../parts/Table'
+import type { Column } from '../../parts/Table'
 import { Time } from '../../parts/Time'
 import { runs as text } from '../../text'
 import { RunStatus, STATUSES } from './status'
@@ -45,11 +43,11 @@ const COLUMNS: Column<Run>[] = [
       </Link>
     ),
   },
-  { id: 'status', name: text.columns.status, sort: (run) => run.status, cell: (run) => <RunStatus status={run.status} /> },
-  { id: 'dataset', name: text.columns.dataset, sort: (run) => run.dataset_key, cell: (run) => run.dataset_key },
-  { id: 'model', name: text.columns.model, wide: true, sort: (run) => run.model_id, cell: (run) => run.model_id },
-  { id: 'engine', name: text.columns.engine, wide: true, sort: (run) => run.engine, cell: (run) => run.engine },
-  { id: 'mode', name: text.columns.mode, wide: true, sort: (run) => run.mode, cell: (run) => text.mode[run.mode] },
+  { id: 'status', name: text.columns.status, sort: 'status', cell: (run) => <RunStatus status={run.status} /> },
+  { id: 'dataset', name: text.columns.dataset, sort: 'dataset_key', cell: (run) => run.dataset_key },
+  { id: 'model', name: text.columns.model, wide: true, sort: 'model_id', cell: (run) => run.model_id },
+  { id: 'engine', name: text.columns.engine, wide: true, sort: 'engine', cell: (run) => run.engine },
+  { id: 'mode', name: text.columns.mode, wide: true, sort: 'mode', cell: (run) => text.mode[run.mode] },
   {
     id: 'progress',
     name: text.columns.progress,
@@ -67,29 +65,25 @@ const COLUMNS: Column<Run>[] = [
         <span className="quiet">–</span>
       ),
   },
-  { id: 'loss', name: text.columns.loss, right: true, wide: true, sort: (run) => finite(run.metrics['loss']), cell: (run) => number(run.metrics['loss']) },
-  { id: 'evalLoss', name: text.columns.evalLoss, right: true, wide: true, sort: (run) => finite(run.metrics['eval_loss']), cell: (run) => number(run.metrics['eval_loss']) },
-  { id: 'score', name: text.columns.score, right: true, wide: true, sort: (run) => run.score, cell: (run) => percent(run.score) },
-  { id: 'created', name: text.columns.created, right: true, sort: (run) => run.created_at, cell: (run) => <Time at={run.created_at} /> },
-  { id: 'started', name: text.columns.started, right: true, wide: true, sort: (run) => run.started_at, cell: (run) => <Time at={run.started_at} /> },
-  { id: 'completed', name: text.columns.completed, right: true, wide: true, sort: (run) => run.completed_at, cell: (run) => <Time at={run.completed_at} /> },
+  { id: 'loss', name: text.columns.loss, right: true, wide: true, sort: 'metric.loss', cell: (run) => number(run.metrics['loss']) },
+  { id: 'evalLoss', name: text.columns.evalLoss, right: true, wide: true, sort: 'metric.eval_loss', cell: (run) => number(run.metrics['eval_loss']) },
+  { id: 'score', name: text.columns.score, right: true, wide: true, sort: 'score', cell: (run) => percent(run.score) },
+  { id: 'created', name: text.columns.created, right: true, sort: 'created_at', cell: (run) => <Time at={run.created_at} /> },
+  { id: 'started', name: text.columns.started, right: true, wide: true, sort: 'started_at', cell: (run) => <Time at={run.started_at} /> },
+  { id: 'completed', name: text.columns.completed, right: true, wide: true, sort: 'completed_at', cell: (run) => <Time at={run.completed_at} /> },
   {
     id: 'duration',
     name: text.columns.duration,
     right: true,
     wide: true,
-    sort: (run) => run.duration_seconds,
+    sort: 'duration_seconds',
     cell: (run) => (run.duration_seconds === null ? <span className="quiet">–</span> : duration(run.duration_seconds)),
   },
-  { id: 'attempt', name: text.columns.attempt, right: true, wide: true, sort: (run) => run.attempt, cell: (run) => run.attempt },
+  { id: 'attempt', name: text.columns.attempt, right: true, wide: true, sort: 'attempt', cell: (run) => run.attempt },
 ]
 const USUAL = ['run', 'status', 'dataset', 'model', 'mode', 'progress', 'loss', 'score', 'created', 'duration']
-/** Rows that are fetched to be sorted by something else than their age. */
-const SORTED_MOST = 1000
-
-function finite(value: number | string | null | undefined): number | null {
-  return typeof value === 'number' ? value : null
-}
+/** Runs that can be compared at once. */
+const COMPARED = 8
 
 function Columns({ place, chosen }: { place: Place; chosen: string[] }) {
   const id = useId()
@@ -118,6 +112,42 @@ function Columns({ place, chosen }: { place: Place; chosen: string[] }) {
   )
 }
 
+/** A column that chooses runs to compare. */
+function chooser(place: Place, chosen: readonly string[]): Column<Run> {
+  return {
+    id: 'choose',
+    name: text.choose.column,
+    wide: true,
+    width: '32px',
+    cell: (run) => (
+      <input
+        type="checkbox"
+        aria-label={text.choose.one(shortId(run.run_id))}
+        checked={chosen.includes(run.run_id)}
+        disabled={chosen.length >= COMPARED && !chosen.includes(run.run_id)}
+        onChange={(event) => place.set({ run: event.target.checked ? [...chosen, run.run_id] : chosen.filter((each) => each !== run.run_id) })}
+      />
+    ),
+  }
+}
+
+function Chosen({ place, chosen }: { place: Place; chosen: readonly string[] }) {
+  if (chosen.length === 0) return null
+  return (
+    <p className="row picked" role="status">
+      <Icon name="compare" size={16} /> {text.choose.chosen(chosen.length)}
+      {chosen.length > 1 && (
+        <Link className="button" href={`/runs/compare?${chosen.map((id) => `run=${id}`).join('&')}`}>
+          {text.choose.compare}
+        </Link>
+      )}
+      <button type="button" className="ghost" onClick={() => place.set({ run: null })}>
+        {text.choose.none}
+      </button>
+    </p>
+  )
+}
+
 /** `loss<0.5` or `param.seed=1` as the API takes it: a query string splits at the first `=`. */
 export function condition(words: string): Query {
   const bare = words.replace(/\s+/g, '')
@@ -137,64 +167,37 @@ export default function RunList() {
     mode: place.get('mode'),
     ...condition(place.get('where')),
   }
-  const order = place.get('sort')
-  const found = useList('/api/tunix/runs', { query, limit: order ? 200 : 100 })
-  const { rows, hasMore, isFetchingMore, more } = found
-  useEffect(() => {
-    if (order && hasMore && !isFetchingMore && rows.length < SORTED_MOST) more()
-  }, [order, hasMore, isFetchingMore, rows.length, more])
-
-  const chosen = (place.get('columns') || USUAL.join()).split(',')
-  const columns = COLUMNS.filter((column) => column.id === 'run' || chosen.includes(column.id))
-  const filtered = FILTERS.some((filter) => place.params.has(filter.name))
-  const start = (
-    <Link className="button primary" href="/runs/new">
-      <Icon name="plus" size={16} /> {text.start}
-    </Link>
-  )
+  const shown = place.get('columns') || USUAL.join()
+  const compared = place.all('run')
+  const compare = compared.join()
+  const columns = useMemo(() => {
+    const ids = shown.split(',')
+    const some = COLUMNS.filter((column) => column.id === 'run' || ids.includes(column.id))
+    return [chooser(place, compare ? compare.split(',') : []), ...some]
+  }, [shown, compare, place])
   return (
-    <Page
-      title={text.title}
-      fills
-      actions={
-        <>
-          <Columns place={place} chosen={chosen} />
-          <CopyAs
-            command={shell(
-              'tunix-rt', 'runs', 'list',
-              ...place.all('status').flatMap((status) => ['--status', status]),
-              ...(['dataset_key', 'model_id', 'engine', 'mode'] as const).flatMap((name) =>
-                place.get(name) ? [`--${name.replace(/_(key|id)$/, (_, end: string) => (end === 'key' ? '' : '-id'))}`, place.get(name)] : [],
-              ),
-            )}
-            request={{ address: address('/api/tunix/runs', { query }) }}
-          />
-          {start}
-        </>
-      }
-      bar={<Filters filters={FILTERS} label={text.filters.label} />}
-      loading={found.isLoading}
-      problem={found.problem}
-      again={found.again}
-      empty={
-        rows.length === 0 && !found.isLoading
-          ? filtered
-            ? { ...text.noneMatch }
-            : { ...text.none, action: start }
-          : null
+    <ListPage
+      path="/api/tunix/runs"
+      text={text}
+      filters={FILTERS}
+      query={query}
+      columns={columns}
+      keyOf={(run) => run.run_id}
+      command={shell(
+        'tunix-rt', 'runs', 'list',
+        ...place.all('status').flatMap((status) => ['--status', status]),
+        ...(['dataset_key', 'model_id', 'engine', 'mode'] as const).flatMap((name) =>
+          place.get(name) ? [`--${name.replace(/_(key|id)$/, (_, end: string) => (end === 'key' ? '' : '-id'))}`, place.get(name)] : [],
+        ),
+      )}
+      actions={<Columns place={place} chosen={shown.split(',')} />}
+      start={
+        <Link className="button primary" href="/runs/new">
+          <Icon name="plus" size={16} /> {text.start}
+        </Link>
       }
     >
-      {order && hasMore && rows.length >= SORTED_MOST && <p className="quiet small">{text.sortedAmong(rows.length)}</p>}
-      <Table
-        label={text.list}
-        columns={columns}
-        rows={rows}
-        keyOf={(run) => run.run_id}
-        hasMore={order ? hasMore && rows.length < SORTED_MOST : hasMore}
-        more={more}
-        isFetchingMore={isFetchingMore}
-        sortParam="sort"
-      />
-    </Page>
+      <Chosen place={place} chosen={compared} />
+    </ListPage>
   )
 }

@@ -1,91 +1,29 @@
 import { useState } from 'react'
-import { Link, useLocation, useParams } from 'wouter'
+import { Link, useParams } from 'wouter'
 
-import { send, type Schemas } from '../../api/client'
-import { useAct, useGet } from '../../api/hooks'
+import { type Schemas } from '../../api/client'
+import { useGet } from '../../api/hooks'
 import { CopyAs, Id } from '../../parts/copy'
-import { Confirm } from '../../parts/Dialog'
 import { duration, number, percent, shortId } from '../../parts/format'
 import { Icon } from '../../parts/Icon'
-import { say } from '../../parts/notices'
 import { Facts, Page } from '../../parts/Page'
-import { ProblemBox } from '../../parts/Problem'
 import { shell } from '../../parts/request'
 import { Tabs, type Tab } from '../../parts/Tabs'
 import { Time } from '../../parts/Time'
 import { pages } from '../../pages'
-import { runs as text } from '../../text'
+import { models, runs as text } from '../../text'
+import { PromoteDialog } from '../models/PromoteDialog'
+import { Actions } from './Actions'
 import { Curves } from './Curves'
 import { Evaluate, Score } from './Evaluate'
+import { Lineage } from './Lineage'
 import { LogView } from './LogView'
 import { Config, Files, History } from './Parts'
 import { Checks } from './Plan'
+import { Samples } from './Samples'
 import { isOver, RunStatus } from './status'
 
 type Detail = Schemas['RunDetail']
-const CHANGES = ['/api/tunix/runs', '/api/tunix/runs/{id}', '/api/workers']
-
-function Cancel({ run, close }: { run: Detail; close: () => void }) {
-  const act = useAct(
-    () => send('post', '/api/tunix/runs/{id}/cancel', { at: { id: run.run_id } }),
-    CHANGES,
-    () => {
-      say(text.cancelled)
-      close()
-    },
-  )
-  return (
-    <Confirm
-      title={text.cancelTitle}
-      action={text.cancelDo}
-      danger
-      busy={act.isPending}
-      problem={act.error && <ProblemBox problem={act.error} />}
-      act={() => act.mutate(undefined)}
-      close={close}
-    >
-      <p>{text.cancelDetail}</p>
-    </Confirm>
-  )
-}
-
-function Retry({ run, close }: { run: Detail; close: () => void }) {
-  const [, go] = useLocation()
-  const completed = run.status === 'completed'
-  const [fromStart, setFromStart] = useState(completed)
-  const act = useAct(
-    () => send('post', '/api/tunix/runs/{id}/retry', { at: { id: run.run_id }, body: { from_start: fromStart } }),
-    CHANGES,
-    (accepted) => {
-      say(text.retried)
-      close()
-      go(`/runs/${accepted.run_id}`)
-    },
-  )
-  return (
-    <Confirm
-      title={text.retryTitle}
-      action={text.retryDo}
-      busy={act.isPending}
-      problem={act.error && <ProblemBox problem={act.error} />}
-      act={() => act.mutate(undefined)}
-      close={close}
-    >
-      <p>{completed ? text.retryOver : text.retryDetail}</p>
-      {!completed && (
-        <fieldset className="stack tight">
-          <legend className="unseen">{text.retryTitle}</legend>
-          <label className="inline">
-            <input type="radio" name="from" checked={!fromStart} onChange={() => setFromStart(false)} /> <span>{text.retryFrom}</span>
-          </label>
-          <label className="inline">
-            <input type="radio" name="from" checked={fromStart} onChange={() => setFromStart(true)} /> <span>{text.retryStart}</span>
-          </label>
-        </fieldset>
-      )}
-    </Confirm>
-  )
-}
 
 function ProgressLine({ run }: { run: Detail }) {
   const { progress, status } = run
@@ -155,15 +93,17 @@ function Overview({ run }: { run: Detail }) {
 export default function RunPage() {
   const { id = '' } = useParams<{ id: string }>()
   const found = useGet('/api/tunix/runs/{id}', { at: { id } })
-  const [asking, setAsking] = useState<'cancel' | 'retry' | 'evaluate' | null>(null)
+  const [asking, setAsking] = useState<'evaluate' | 'promote' | null>(null)
   const run = found.data
   const over = run ? isOver(run.status) : false
   const tabs: Tab[] = run
     ? [
         { id: 'overview', name: text.tabs.overview, content: () => <Overview run={run} /> },
         { id: 'logs', name: text.tabs.logs, content: () => <LogView key={run.run_id} id={run.run_id} over={over} /> },
-        { id: 'files', name: text.tabs.files, content: () => <Files id={run.run_id} /> },
+        ...(run.mode === 'dry-run' ? [] : [{ id: 'samples', name: text.tabs.samples, content: () => <Samples key={run.run_id} run={run} /> }]),
+        { id: 'files', name: text.tabs.files, content: () => <Files run={run} /> },
         { id: 'config', name: text.tabs.config, content: () => <Config run={run} /> },
+        { id: 'lineage', name: text.tabs.lineage, content: () => <Lineage key={run.run_id} run={run} /> },
         { id: 'history', name: text.tabs.history, count: run.events.length, content: () => <History run={run} /> },
       ]
     : []
@@ -186,20 +126,22 @@ export default function RunPage() {
             <Link className="button" href={`/runs/new?from=${run.run_id}`}>
               <Icon name="plus" size={16} /> {text.form.like}
             </Link>
+            {run.mode !== 'dry-run' && (
+              <Link className="button" href={`/runs/compare?run=${run.run_id}`}>
+                <Icon name="compare" size={16} /> {text.compare.open}
+              </Link>
+            )}
             {run.status === 'completed' && run.mode !== 'dry-run' && (
               <button type="button" className="primary" onClick={() => setAsking('evaluate')}>
                 <Icon name="evaluations" size={16} /> {text.evaluate.open}
               </button>
             )}
-            {over ? (
-              <button type="button" onClick={() => setAsking('retry')}>
-                <Icon name="again" size={16} /> {text.retry}
-              </button>
-            ) : (
-              <button type="button" disabled={run.status === 'cancel_requested'} onClick={() => setAsking('cancel')}>
-                <Icon name="stop" size={16} /> {text.cancel}
+            {run.status === 'completed' && run.mode !== 'dry-run' && (
+              <button type="button" onClick={() => setAsking('promote')}>
+                <Icon name="models" size={16} /> {models.promote.open}
               </button>
             )}
+            <Actions run={run} />
           </>
         )
       }
@@ -208,9 +150,8 @@ export default function RunPage() {
       again={() => void found.refetch()}
     >
       <Tabs label={text.tabs.label} tabs={tabs} />
-      {run && asking === 'cancel' && <Cancel run={run} close={() => setAsking(null)} />}
       {run && asking === 'evaluate' && <Evaluate run={run} close={() => setAsking(null)} />}
-      {run && asking === 'retry' && <Retry run={run} close={() => setAsking(null)} />}
+      {run && asking === 'promote' && <PromoteDialog run={run} close={() => setAsking(null)} />}
     </Page>
   )
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { firstError, matches, MOST_LINES, NOTHING, shown, take, type Piece } from './log'
+import { MOST_CHARACTERS, MOST_LINES, NOTHING, pattern, searcher, shown, take, type Piece } from './log'
 
 const piece = (seq: number, chunk: string, stream: Piece['stream'] = 'stdout'): Piece => ({ seq, chunk, stream })
 const texts = (log: typeof NOTHING) => shown(log).map((line) => line.text)
@@ -51,10 +51,38 @@ test('memory is bounded, and what is dropped is counted', () => {
   for (let seq = 1; seq <= MOST_LINES / 1000 + 50; seq++) log = take(log, [piece(seq, thousand)])
   expect(log.lines.length).toBeLessThanOrEqual(MOST_LINES)
   expect(log.lines.length + log.dropped).toBe(MOST_LINES + 50_000)
+  const long = `${'x'.repeat(9_999)}\n`.repeat(100)
+  log = NOTHING
+  for (let seq = 1; seq <= MOST_CHARACTERS / 1e6 + 5; seq++) log = take(log, [piece(seq, long)])
+  expect(log.size).toBeLessThanOrEqual(MOST_CHARACTERS)
+  expect([log.size, log.lines.length + log.dropped]).toEqual([log.lines.length * 9_999, MOST_CHARACTERS / 1e4 + 500])
 })
 
 test('errors and words are found', () => {
-  const { lines } = take(NOTHING, [piece(1, 'fine\nRuntimeError: no\nValueError: x\nerror: bad\nTraceback (most recent call last):\n')])
-  expect(firstError(lines)).toBe(1)
-  expect(matches(lines, 'ERROR')).toEqual([1, 2, 3])
+  const log = take(NOTHING, [piece(1, 'fine\nRuntimeError: no\nValueError: x\nerror: bad\nTraceback (most recent call last):\n')])
+  expect([NOTHING.error, log.error]).toEqual([-1, 1])
+  expect(searcher()(log.lines, pattern(' ERROR '))).toEqual([1, 2, 3])
+  expect(searcher()(log.lines, pattern('r: B'))).toEqual([3])
+  expect(searcher()(log.lines, pattern('.'))).toEqual([])
+  const sought = pattern('o')
+  searcher()(log.lines, sought)
+  expect([...('o one'.matchAll(sought ?? /x/g))]).toHaveLength(2) // searching leaves no trace in it
+})
+
+test('an error is still found when the first one is no longer kept', () => {
+  let log = take(NOTHING, [piece(1, `an error\n${'x\n'.repeat(1000)}`)])
+  const more = `${'x\n'.repeat(999)}fatal\n`
+  for (let seq = 2; log.dropped === 0; seq++) log = take(log, [piece(seq, more)])
+  expect(log.lines[log.error]?.text).toBe('fatal')
+  expect(log.error).toBe(log.lines.findIndex((line) => line.text === 'fatal'))
+})
+
+test('what is searched as it comes is found as if it had been there at once', () => {
+  const sought = pattern('1')
+  const search = searcher()
+  let log = NOTHING
+  for (let seq = 1; seq <= 40; seq++) {
+    log = take(log, [piece(seq, seq % 3 ? `${seq}` : `${seq}\n${seq}`)])
+    expect(search(shown(log), sought)).toEqual(searcher()(shown(log), sought))
+  }
 })

@@ -20,15 +20,21 @@ export interface Log {
   readonly lines: readonly Line[]
   /** What each stream has begun and not ended. */
   readonly open: Readonly<Record<Stream, string>>
+  /** Characters of the whole lines. */
+  readonly size: number
   /** Lines at the beginning that are not kept. */
   readonly dropped: number
+  /** Place of the first line that looks like an error; -1: none does. */
+  readonly error: number
   /** A piece came whose forerunner did not: ask again from `seq`. */
   readonly gap: boolean
 }
 
-export const NOTHING: Log = { seq: 0, lines: [], open: { stdout: '', stderr: '' }, dropped: 0, gap: false }
+export const NOTHING: Log = { seq: 0, lines: [], open: { stdout: '', stderr: '' }, size: 0, dropped: 0, error: -1, gap: false }
 export const MOST_LINES = 200_000
+export const MOST_CHARACTERS = 50_000_000
 const LONGEST = 10_000
+const ERROR = /(\b|[a-z])(error|exception)\b|\b(traceback|fatal|panic|critical|out of memory|killed)\b/i
 
 /** What a terminal would show of a line: what a carriage return goes back over is written over. */
 function settled(text: string): string {
@@ -45,7 +51,7 @@ function decoded(piece: Piece): string {
 
 /** The log with pieces taken in: those that it has already are left out, and none is taken before its turn. */
 export function take(log: Log, pieces: readonly Piece[]): Log {
-  let { seq } = log
+  let { seq, size, error } = log
   let gap = false
   const open = { ...log.open }
   const fresh: Line[] = []
@@ -58,18 +64,26 @@ export function take(log: Log, pieces: readonly Piece[]): Log {
     seq = piece.seq
     const parts = (open[piece.stream] + decoded(piece)).split('\n')
     open[piece.stream] = parts.pop() ?? ''
-    for (const part of parts) fresh.push({ text: settled(part), stream: piece.stream })
+    for (const part of parts) {
+      const line = { text: settled(part), stream: piece.stream }
+      size += line.text.length
+      // Looked for as lines come, so that the question is answered at once.
+      if (error < 0 && ERROR.test(line.text)) error = log.lines.length + fresh.length
+      fresh.push(line)
+    }
   }
   if (seq === log.seq) return gap === log.gap ? log : { ...log, gap }
   let lines = log.lines.concat(fresh)
   let { dropped } = log
-  if (lines.length > MOST_LINES) {
+  if (lines.length > MOST_LINES || size > MOST_CHARACTERS) {
     // A tenth at once, so that it is not done for every line.
-    const most = Math.floor(MOST_LINES * 0.9)
-    dropped += lines.length - most
-    lines = lines.slice(-most)
+    let from = 0
+    while (lines.length - from > MOST_LINES * 0.9 || size > MOST_CHARACTERS * 0.9) size -= lines[from++]?.text.length ?? 0
+    dropped += from
+    lines = lines.slice(from)
+    error = error < from ? firstError(lines) : error - from
   }
-  return { seq, lines, open, dropped, gap }
+  return { seq, lines, open, size, dropped, error, gap }
 }
 
 /** All that is shown: whole lines, then what is begun. */
@@ -80,17 +94,29 @@ export function shown(log: Log): readonly Line[] {
   return begun.length > 0 ? log.lines.concat(begun) : log.lines
 }
 
-const ERROR = /(\b|[a-z])(error|exception)\b|\b(traceback|fatal|panic|critical|out of memory|killed)\b/i
-
-export function firstError(lines: readonly Line[]): number {
+function firstError(lines: readonly Line[]): number {
   return lines.findIndex((line) => ERROR.test(line.text))
 }
 
-/** The places of the lines that hold some words, whatever their case. */
-export function matches(lines: readonly Line[], words: string): number[] {
-  if (!words) return []
-  const low = words.toLowerCase()
-  const found: number[] = []
-  for (let place = 0; place < lines.length; place++) if (lines[place]?.text.toLowerCase().includes(low)) found.push(place)
-  return found
+/** What finds some words, whatever their case; none: nothing is sought. */
+export function pattern(words: string): RegExp | null {
+  const sought = words.trim()
+  return sought ? new RegExp(sought.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), 'gi') : null
+}
+
+/** Finds the places of the lines that match; of lines that were searched before, only those that came since are. */
+export function searcher(): (lines: readonly Line[], sought: RegExp | null) => readonly number[] {
+  let known: { lines: readonly Line[]; sought: RegExp | null; places: readonly number[] } = { lines: [], sought: null, places: [] }
+  return (lines, sought) => {
+    if (!sought) return []
+    if (known.lines === lines && known.sought === sought) return known.places
+    const grown = known.sought === sought && known.lines[0] === lines[0]
+    const from = grown ? Math.max(0, known.lines.length - 2) : 0 // what was last may have been unfinished, of both streams
+    const places = grown ? known.places.filter((place) => place < from) : []
+    for (let place = from; place < lines.length; place++) {
+      if ((lines[place]?.text ?? '').search(sought) >= 0) places.push(place)
+    }
+    known = { lines, sought, places }
+    return places
+  }
 }

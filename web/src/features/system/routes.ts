@@ -1,6 +1,5 @@
-import { lazy } from 'react'
-
 import type { PageEntry } from '../../pages'
+import { lazy } from '../../parts/lazy'
 import { system as text } from '../../text'
 
 export const pages: PageEntry[] = [

@@ -1,16 +1,13 @@
-import { useCallback } from 'react'
+import { useCallback, useMemo } from 'react'
 import { Link, useLocation } from 'wouter'
 
 import { address, type Schemas } from '../../api/client'
-import { useList } from '../../api/hooks'
-import { CopyAs } from '../../parts/copy'
-import { Filters } from '../../parts/Filters'
 import { number, shortId } from '../../parts/format'
 import { Icon } from '../../parts/Icon'
-import { Page } from '../../parts/Page'
+import { ListPage } from '../../parts/ListPage'
 import { usePlace, type Place } from '../../parts/place'
 import { shell } from '../../parts/request'
-import { Table, type Column } from '../../parts/Table'
+import type { Column } from '../../parts/Table'
 import { Time } from '../../parts/Time'
 import { traces as text } from '../../text'
 import { useDropAnywhere } from './dropped'
@@ -31,13 +28,13 @@ export const COLUMNS: Column<Row>[] = [
   },
   { id: 'answer', name: text.columns.answer, cell: (trace) => <span className="trace-answer" title={trace.answer_preview}>{trace.answer_preview}</span> },
   { id: 'source', name: text.columns.source, wide: true, cell: (trace) => trace.source ?? <span className="quiet">–</span> },
-  { id: 'steps', name: text.columns.steps, right: true, cell: (trace) => number(trace.step_count) },
-  { id: 'added', name: text.columns.added, right: true, wide: true, cell: (trace) => <Time at={trace.created_at} /> },
+  { id: 'steps', name: text.columns.steps, right: true, sort: 'step_count', cell: (trace) => number(trace.step_count) },
+  { id: 'added', name: text.columns.added, right: true, wide: true, sort: 'created_at', cell: (trace) => <Time at={trace.created_at} /> },
   { id: 'trace', name: text.columns.trace, wide: true, cell: (trace) => <code className="quiet" title={trace.id}>{shortId(trace.id)}</code> },
 ]
 
 /** A column that chooses two traces, the later choice in place of the earlier one. */
-function picker(place: Place, picked: string[]): Column<Row> {
+function picker(place: Place, picked: readonly string[]): Column<Row> {
   return {
     id: 'pick',
     name: text.columns.pick,
@@ -61,60 +58,43 @@ export default function TraceList() {
   const [, go] = useLocation()
   const over = useDropAnywhere(useCallback(() => go('/traces/new'), [go]))
   const query = queryOf(place)
-  const found = useList('/api/traces', { query })
   const picked = place.all('pick')
-  const filtered = FILTERS.some((filter) => place.params.has(filter.name))
-  const add = (
-    <Link className="button primary" href="/traces/new">
-      <Icon name="plus" size={16} /> {text.add}
-    </Link>
-  )
+  const pick = picked.join()
+  const columns = useMemo(() => [...COLUMNS, picker(place, pick ? pick.split(',') : [])], [pick, place])
   return (
-    <Page
-      title={text.title}
-      fills
+    <ListPage
+      path="/api/traces"
+      text={text}
+      filters={FILTERS}
+      query={query}
+      columns={columns}
+      keyOf={(trace) => trace.id}
+      command={shell('tunix-rt', 'traces', 'list', ...optionsOf(place))}
       actions={
-        <>
-          <a className="button ghost" download="traces.jsonl" href={address('/api/traces/export.jsonl', { query })}>
-            <Icon name="download" size={16} /> {text.download}
-          </a>
-          <CopyAs command={shell('tunix-rt', 'traces', 'list', ...optionsOf(place))} request={{ address: address('/api/traces', { query }) }} />
-          {add}
-        </>
+        <a className="button ghost" download="traces.jsonl" href={address('/api/traces/export.jsonl', { query })}>
+          <Icon name="download" size={16} /> {text.download}
+        </a>
       }
-      bar={
-        <>
-          <Filters filters={FILTERS} label={text.filters.label} />
-          {over && <p className="drop-note">{text.dropHere}</p>}
-          {picked.length > 0 && (
-            <p className="row picked" role="status">
-              <Icon name="compare" size={16} /> {text.picked(picked.length)}
-              {picked.length === 2 && (
-                <Link className="button" href={`/traces/compare?base=${picked[0] ?? ''}&other=${picked[1] ?? ''}`}>
-                  {text.comparePicked}
-                </Link>
-              )}
-              <button type="button" className="ghost" onClick={() => place.set({ pick: null })}>
-                {text.unpick}
-              </button>
-            </p>
-          )}
-        </>
+      start={
+        <Link className="button primary" href="/traces/new">
+          <Icon name="plus" size={16} /> {text.add}
+        </Link>
       }
-      loading={found.isLoading}
-      problem={found.problem}
-      again={found.again}
-      empty={found.rows.length === 0 && !found.isLoading ? (filtered ? { ...text.noneMatch } : { ...text.none, action: add }) : null}
     >
-      <Table
-        label={text.list}
-        columns={[...COLUMNS, picker(place, picked)]}
-        rows={found.rows}
-        keyOf={(trace) => trace.id}
-        hasMore={found.hasMore}
-        more={found.more}
-        isFetchingMore={found.isFetchingMore}
-      />
-    </Page>
+      {over && <p className="drop-note">{text.dropHere}</p>}
+      {picked.length > 0 && (
+        <p className="row picked" role="status">
+          <Icon name="compare" size={16} /> {text.picked(picked.length)}
+          {picked.length === 2 && (
+            <Link className="button" href={`/traces/compare?base=${picked[0] ?? ''}&other=${picked[1] ?? ''}`}>
+              {text.comparePicked}
+            </Link>
+          )}
+          <button type="button" className="ghost" onClick={() => place.set({ pick: null })}>
+            {text.unpick}
+          </button>
+        </p>
+      )}
+    </ListPage>
   )
 }

@@ -1,6 +1,5 @@
-import { lazy } from 'react'
-
 import type { PageEntry } from '../../pages'
+import { lazy } from '../../parts/lazy'
 import { traces as text } from '../../text'
 
 export const pages: PageEntry[] = [
