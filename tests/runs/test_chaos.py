@@ -59,7 +59,10 @@ def logged(system: System, run: str) -> None:
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "events.jsonl").read_bytes().split(b"\n")[:-1]
+    path = folder / "events.jsonl"
+    if not path.exists():  # it was cancelled before its process had written a line
+        return []
+    lines = path.read_bytes().split(b"\n")[:-1]
     return [event for event in map(json.loads, lines) if event["event"] == "step"]
 
 
