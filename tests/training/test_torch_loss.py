@@ -93,13 +93,25 @@ def test_a_share_that_is_padding_alone_has_no_loss_and_a_gradient_of_zero(model:
 
 
 def test_what_is_offloaded_comes_back_as_it_was(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the CPU, whose tensors move to where they are; a GPU was not at hand."""
+    """On the CPU, from which a copy is what moves there; a GPU was not at hand."""
     monkeypatch.setattr(torch_offload, "_SMALLEST_BYTES", 0)
+    to, moved = torch.Tensor.to, []
+
+    def copied(tensor: Any, *where: Any, **more: Any) -> Any:
+        if where != ("cpu",):
+            return to(tensor, *where, **more)
+        moved.append(tensor)
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "to", copied)
     torch_attention.attend_by_trace(model)
     d, rows = architecture.from_json(model.config.to_dict(), Path("here")), batch([[0, 1], [2, 3]], packed=True)
     plain = gradient(model, torch_loss.total(model, d, rows))
     with torch_loss.computing(TrainingConfig(engine="torch", activation_offload=True), torch.device("cpu")):
         loss = torch_loss.total(model, d, rows)
+    own = {value.untyped_storage().data_ptr() for value in model.parameters()}
+    assert moved
+    assert not own & {tensor.untyped_storage().data_ptr() for tensor in moved}
     for one, other in zip(gradient(model, loss), plain, strict=True):
         assert torch.equal(one, other)
 

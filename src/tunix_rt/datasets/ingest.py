@@ -38,6 +38,8 @@ async def ingest(
     """
     digests: dict[str, None] = {}
     report = await stream.bring_in(database, chunks, format, source, on_error, seen=digests)
+    if not digests:
+        raise _nothing_good(report)
 
     async def work() -> tuple[Ingested, bool]:
         async with database.write() as session:
@@ -45,8 +47,6 @@ async def ingest(
             dataset, created = await seal.seal(session, request, chosen)
             return Ingested(**service.manifest(dataset).model_dump(), ingested=report), created
 
-    if not digests:
-        raise _nothing_good(report)
     return await undisturbed(work())
 
 

@@ -4,11 +4,11 @@ import { Suspense, useMemo } from 'react'
 import { duration, shortId } from '../../parts/format'
 import { Section } from '../../parts/Page'
 import { lazy } from '../../parts/lazy'
-import { usePlace } from '../../parts/place'
 import { Skeleton } from '../../parts/Skeleton'
 import { runs as text } from '../../text'
 import { DASHES } from './compare'
-import { joined, smoothed, summed, value, type Axis, type Points } from './curve'
+import { joined, smoothed, type Points } from './curve'
+import { along, CurveControls, useWay } from './CurveControls'
 import { RunKey } from './RunKey'
 
 const Chart = lazy(() => import('../../parts/Chart'))
@@ -22,10 +22,8 @@ export interface Drawn {
 }
 
 export function CompareCurves({ runs }: { runs: readonly Drawn[] }) {
-  const place = usePlace()
-  const amount = Number(place.get('smooth') || '0.3')
-  const logarithmic = place.get('scale') === 'log'
-  const by = (place.get('by') || 'step') as Axis
+  const way = useWay()
+  const { amount, logarithmic, by } = way
   const charts = useMemo(() => {
     const known = [...new Set(runs.flatMap((run) => Object.keys(run.series)))].filter((key) => !LEFT_OUT.has(key))
     const keys = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !FIRST.includes(key))]
@@ -33,14 +31,11 @@ export function CompareCurves({ runs }: { runs: readonly Drawn[] }) {
       const drawn = runs.flatMap((run, at) => {
         const points = run.series[key] ?? []
         if (points.length === 0) return []
-        const source = by === 'time' ? run.series['step_seconds'] : by === 'tokens' ? run.series['tokens'] : undefined
-        const along = by === 'step' ? (step: number) => step : summed(source ?? [])
-        const steps = points.map(([step]) => step)
-        const ys = points.map(([, y]) => value(y)).map((y) => (logarithmic && y !== null && y <= 0 ? null : y))
+        const { steps, xs, ys } = along(points, run.series, { amount, logarithmic, by })
         const calm = key.startsWith('eval_') || key === 'learning_rate' || points.length < 20
         return [
           {
-            xs: steps.map((step) => along(step) ?? step),
+            xs,
             ys: calm ? ys : smoothed(steps, ys, amount),
             series: { name: shortId(run.id), colour: at, dash: [...(DASHES[at] ?? [])] },
           },
@@ -52,36 +47,7 @@ export function CompareCurves({ runs }: { runs: readonly Drawn[] }) {
   return (
     <Section
       title={text.compare.curves}
-      beside={
-        <div className="row controls">
-          <label className="inline">
-            <span>{text.curves.smooth}</span>
-            <input
-              type="range"
-              min="0"
-              max="1"
-              step="0.05"
-              value={amount}
-              onChange={(event) => place.set({ smooth: event.target.value === '0.3' ? null : event.target.value })}
-            />
-          </label>
-          <label className="inline">
-            <span>{text.curves.scale}</span>
-            <select value={logarithmic ? 'log' : ''} onChange={(event) => place.set({ scale: event.target.value })}>
-              <option value="">{text.curves.linear}</option>
-              <option value="log">{text.curves.log}</option>
-            </select>
-          </label>
-          <label className="inline">
-            <span>{text.curves.by}</span>
-            <select value={by} onChange={(event) => place.set({ by: event.target.value === 'step' ? null : event.target.value })}>
-              <option value="step">{text.curves.step}</option>
-              <option value="time">{text.curves.time}</option>
-              <option value="tokens">{text.curves.tokens}</option>
-            </select>
-          </label>
-        </div>
-      }
+      beside={<CurveControls {...way} />}
     >
       {charts.length === 0 ? (
         <p className="quiet panel">{text.compare.noCurves}</p>

@@ -5,10 +5,11 @@ import { duration, number } from '../../parts/format'
 import { Icon } from '../../parts/Icon'
 import { Face, Section } from '../../parts/Page'
 import { lazy } from '../../parts/lazy'
-import { usePlace } from '../../parts/place'
 import { Skeleton } from '../../parts/Skeleton'
 import { runs as text } from '../../text'
-import { joined, smoothed, summed, value, type Axis, type Points } from './curve'
+import { DASHES } from './compare'
+import { joined, smoothed, value, type Points } from './curve'
+import { along, CurveControls, useWay } from './CurveControls'
 
 const Chart = lazy(() => import('../../parts/Chart'))
 Chart.preload() // while the points are asked for
@@ -25,10 +26,8 @@ function groups(keys: string[]): string[][] {
 }
 
 export function Curves({ id, step, live }: { id: string; step: number | undefined; live: boolean }) {
-  const place = usePlace()
-  const amount = Number(place.get('smooth') || '0.3')
-  const logarithmic = place.get('scale') === 'log'
-  const by = (place.get('by') || 'step') as Axis
+  const way = useWay()
+  const { amount, logarithmic, by } = way
   const found = useGet('/api/tunix/runs/{id}/metrics', { at: { id }, query: { max_points: MAX_POINTS } }, { keep: true })
   const series = found.data?.series
 
@@ -57,20 +56,17 @@ export function Curves({ id, step, live }: { id: string; step: number | undefine
 
   const charts = useMemo(() => {
     if (!series) return []
-    const source = by === 'time' ? series['step_seconds'] : by === 'tokens' ? series['tokens'] : undefined
-    const along = by === 'step' ? (at: number) => at : summed((source ?? []) as Points)
     return groups(Object.keys(series)).map((keys, at) => {
       const drawn = keys.flatMap((key, place) => {
         const points = (series[key] ?? []) as Points
-        const steps = points.map(([point]) => point)
-        const xs = steps.map((point) => along(point) ?? point)
-        const ys = points.map(([, y]) => value(y)).map((y) => (logarithmic && y !== null && y <= 0 ? null : y))
+        const { steps, xs, ys } = along(points, series as Record<string, Points>, { amount, logarithmic, by })
         const colour = at === 0 ? place : at + 1
         const calm = key.startsWith('eval_') || EVEN.has(key) || points.length < 20 || amount <= 0
-        if (calm) return [{ xs, ys, series: { name: key, colour } }]
+        const dash = [...(DASHES[place] ?? [])]
+        if (calm) return [{ xs, ys, series: { name: key, colour, dash } }]
         return [
           { xs, ys, series: { name: `${key} (${text.curves.raw})`, colour, faint: true } },
-          { xs, ys: smoothed(steps, ys, amount), series: { name: key, colour } },
+          { xs, ys: smoothed(steps, ys, amount), series: { name: key, colour, dash } },
         ]
       })
       const broken = keys.flatMap((key) => ((series[key] ?? []) as Points).flatMap(([point, y]) => (typeof y === 'string' ? [{ key, point, y }] : [])))
@@ -81,36 +77,7 @@ export function Curves({ id, step, live }: { id: string; step: number | undefine
   return (
     <Section
       title={text.curves.title}
-      beside={
-        <div className="row controls">
-          <label className="inline">
-            <span>{text.curves.smooth}</span>
-            <input
-              type="range"
-              min="0"
-              max="1"
-              step="0.05"
-              value={amount}
-              onChange={(event) => place.set({ smooth: event.target.value === '0.3' ? null : event.target.value })}
-            />
-          </label>
-          <label className="inline">
-            <span>{text.curves.scale}</span>
-            <select value={logarithmic ? 'log' : ''} onChange={(event) => place.set({ scale: event.target.value })}>
-              <option value="">{text.curves.linear}</option>
-              <option value="log">{text.curves.log}</option>
-            </select>
-          </label>
-          <label className="inline">
-            <span>{text.curves.by}</span>
-            <select value={by} onChange={(event) => place.set({ by: event.target.value === 'step' ? null : event.target.value })}>
-              <option value="step">{text.curves.step}</option>
-              <option value="time">{text.curves.time}</option>
-              <option value="tokens">{text.curves.tokens}</option>
-            </select>
-          </label>
-        </div>
-      }
+      beside={<CurveControls {...way} />}
     >
       <Face loading={found.isPending} problem={found.error} again={() => void found.refetch()} skeleton={<Skeleton lines={2} tall />}>
         {charts.length === 0 ? (
