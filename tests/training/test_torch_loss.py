@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tests.training.test_engine_model import FOLDERS, SMALL, VOCABULARY
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import Batch, architecture, torch_attention, torch_loss, torch_offload
+from tunix_rt.training.engines import Batch, architecture, torch_attention, torch_loss, torch_norm, torch_offload
 
 LENGTHS = (20, 3, 11, 20)  # of four traces; Gemma's windows are 7
 WIDTH = 32
@@ -74,6 +74,7 @@ def test_padded_and_packed_traces_have_the_loss_and_gradient_of_each_alone(model
     loss = alone(model)
     expected = gradient(model, loss)
     torch_attention.attend_by_trace(model)
+    torch_norm.put_norms(model, d)
     padded, packed = (
         torch_loss.total(model, d, each)
         for each in (batch([[0], [1], [2], [3]], packed=False), batch([[0, 1], [2, 3]], packed=True))
@@ -82,6 +83,29 @@ def test_padded_and_packed_traces_have_the_loss_and_gradient_of_each_alone(model
     for ours, theirs in zip(gradient(model, padded), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
     assert packed.item() == padded.item()  # to the bit: nothing is computed of padding or of how they were packed
+
+
+def test_logits_in_chunks_have_the_same_loss_and_gradient(model: Any) -> None:
+    torch_attention.attend_by_trace(model)
+    d, rows = architecture.from_json(model.config.to_dict(), Path("here")), batch([[0, 1], [2, 3]], packed=True)
+    whole, parts = torch_loss.total(model, d, rows), torch_loss.total(model, d, rows, loss_chunk=5)
+    with torch.no_grad():
+        assert torch_loss.total(model, d, rows, loss_chunk=5).item() == parts.item()
+    torch.testing.assert_close(parts, whole, rtol=1e-6, atol=0)
+    # A scaled loss has a scaled gradient.
+    for one, other in zip(gradient(model, 2 * parts), gradient(model, whole), strict=True):
+        torch.testing.assert_close(one, 2 * other, rtol=1e-4, atol=1e-5)
+
+
+def test_tokens_that_have_no_probability_in_float32_have_their_loss(model: Any) -> None:
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(1000)
+        expected = alone(model)
+        torch_attention.attend_by_trace(model)
+        d = architecture.from_json(model.config.to_dict(), Path("here"))
+        loss = torch_loss.total(model, d, batch([[0, 1], [2, 3]], packed=True))
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=0)
+    assert loss.isfinite()
 
 
 def test_a_share_that_is_padding_alone_has_no_loss_and_a_gradient_of_zero(model: Any) -> None:

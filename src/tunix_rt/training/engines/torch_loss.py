@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import Batch
@@ -54,7 +53,7 @@ def total(model: Any, d: Dimensions, batch: Batch, loss_chunk: int | None = None
         model: of transformers, attending by trace (`torch_attention`).
         d: its dimensions.
         batch: its traces are put into one row; padding is left out.
-        loss_chunk: supervised tokens whose logits are held at once; they are computed again going back.
+        loss_chunk: supervised tokens whose logits are held at once.
     """
     tokens, positions, counted, lengths = _in_one_row(batch)
     where = np.flatnonzero(counted)
@@ -66,13 +65,7 @@ def total(model: Any, d: Dimensions, batch: Batch, loss_chunk: int | None = None
     ).last_hidden_state[0]
     hidden, wanted = hidden.index_select(0, before), given.index_select(0, at)  # (S, D), (S,)
     chunk = loss_chunk or max(1, LOGITS_BYTES // (4 * d.vocabulary))
-    if len(where) <= chunk:
-        return _surprise(model.lm_head, d.final_softcap, hidden, wanted)
-    pieces = [
-        checkpoint(_surprise, model.lm_head, d.final_softcap, *piece, use_reentrant=False)
-        for piece in zip(hidden.split(chunk), wanted.split(chunk), strict=True)
-    ]
-    return torch.stack(pieces).sum()
+    return _Surprise.apply(hidden, model.lm_head.weight, wanted, d.final_softcap, chunk, torch.is_grad_enabled())
 
 
 def targets(batch: Batch) -> Any:
@@ -84,11 +77,70 @@ def targets(batch: Batch) -> Any:
     return counted
 
 
-def _surprise(head: Any, softcap: float | None, hidden: Any, wanted: Any) -> Any:
-    logits = head(hidden).float()
-    if softcap is not None:
-        logits = softcap * torch.tanh(logits / softcap)
-    return functional.cross_entropy(logits, wanted, reduction="sum")
+class _Surprise(torch.autograd.Function):  # type: ignore[misc]  # torch is untyped here
+    """Summed cross entropy of logits that are held once, a chunk at a time.
+
+    A chunk's gradient is taken while its logits are there, and in their place (arXiv:2410.10989, section 3.2).
+    """
+
+    @staticmethod
+    def forward(
+        context: Any, hidden: Any, weight: Any, wanted: Any, softcap: float | None, chunk: int, differentiated: bool
+    ) -> Any:
+        total, device = hidden.new_zeros((), dtype=torch.float32), hidden.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        table = weight.to(kind)
+        of_hidden = torch.empty_like(hidden) if differentiated else None
+        of_weight = torch.zeros_like(weight) if differentiated and weight.requires_grad else None
+        for begin in range(0, len(wanted), chunk):
+            here = slice(begin, begin + chunk)
+            into = None if of_hidden is None else (of_hidden[here], of_weight)
+            total += _of_chunk(hidden[here].to(kind), table, wanted[here, None], softcap, into)
+        context.gradients = of_hidden, of_weight  # attributes: what is saved may be offloaded
+        return total
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]  # torch is untyped here
+    def backward(context: Any, gradient: Any) -> tuple[Any, ...]:
+        of_hidden, of_weight = context.gradients
+        del context.gradients
+        return of_hidden.mul_(gradient), None if of_weight is None else of_weight.mul_(gradient), *[None] * 4
+
+
+def _of_chunk(hidden: Any, table: Any, wanted: Any, softcap: float | None, into: tuple[Any, Any] | None) -> Any:
+    """Summed cross entropy of (C, D), where (C, 1) is wanted; its gradients are put `into` (C, D) and added to (V, D).
+
+    A function of its own, so that one chunk's logits are gone when the next one's are made.
+    """
+    logits, slope = _capped((hidden @ table.T).float(), softcap)
+    logits.sub_(logits.amax(-1, keepdim=True))
+    likely = logits.gather(-1, wanted)
+    shares = logits.exp_()
+    sums = shares.sum(-1, keepdim=True)
+    surprise = (sums.log() - likely).sum()
+    if into is None:
+        return surprise
+    shares.div_(sums)
+    shares.scatter_(-1, wanted, shares.gather(-1, wanted) - 1)
+    if slope is not None:
+        shares.mul_(slope)
+    shares = shares.to(table.dtype)
+    of_hidden, of_weight = into
+    of_hidden.copy_(shares @ table)
+    if of_weight is not None and of_weight.dtype == table.dtype:
+        of_weight.addmm_(shares.T, hidden)
+    elif of_weight is not None:
+        of_weight += shares.T @ hidden
+    return surprise
+
+
+def _capped(logits: Any, softcap: float | None) -> tuple[Any, Any]:
+    """Logits in their place as c tanh(l / c), and the slope of that; None: as they are, and none."""
+    if softcap is None:
+        return logits, None
+    bent = logits.div_(softcap).tanh_()
+    slope = bent.square().neg_().add_(1)
+    return bent.mul_(softcap), slope
 
 
 def _in_one_row(batch: Batch) -> tuple[Any, Any, Any, list[int]]:

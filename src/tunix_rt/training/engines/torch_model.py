@@ -17,6 +17,7 @@ from transformers import initialization
 from tunix_rt.training.config import LoraChoice
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.torch_alone import ALONE, Alone
+from tunix_rt.training.engines.torch_norm import put_norms
 
 _ADAPTER = ".default."  # PEFT's name of the only adapter, which its folders leave out
 _ADAPTED = ".base_layer."  # PEFT's name of what was there
@@ -46,6 +47,7 @@ def make(
     with torch.device(device), initialization.no_init_weights():
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention)
     model.tie_weights()
+    put_norms(model, d)
     # PyTorch leaves the padding's embedding as it is; ids that Gemma's defaults call so may be tokens here.
     model.get_input_embeddings().padding_idx = None
     if lora is not None:
