@@ -1,5 +1,6 @@
 """The plan of a training's memory: what it is made of, what is free, and what is said where it does not fit."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from flax import nnx
 
 from tests.training.make_engine import config, job
 from tunix_rt.base.errors import BadInput, DoesNotFit
-from tunix_rt.training import mends, packing
+from tunix_rt.training import mends, packing, samples
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import (
     abilities,
@@ -26,7 +27,8 @@ from tunix_rt.training.engines import (
 from tunix_rt.training.engines.jax_model import Decoder
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
 from tunix_rt.training.engines.memory_formula import jax_formula
-from tunix_rt.training.plan import estimated_seconds
+from tunix_rt.training.plan import Plan, check_memory, estimated_seconds
+from tunix_rt.training.render import Row
 
 SHAPE, VOCABULARY = Shape(4, 64), 512
 MODEL = {"layers": 2, "width": 64, "hidden": 128}
@@ -108,6 +110,52 @@ def test_the_time_is_that_of_all_steps_by_the_measured_speed(engine: str) -> Non
     groups = [packing.buckets([64] * 8, chosen), packing.buckets([], chosen)]
     seconds = estimated_seconds(chosen, groups, d, speed, 10)
     assert np.isclose(seconds, 20 * work.operations(chosen, d, SHAPE) / (speed * work.EFFICIENCY))
+
+
+def test_samples_count_as_a_batch_of_their_prompts_with_whole_answers() -> None:
+    rows = [Row(id=str(start), tokens=[1] * 40, start=start, stop=40) for start in (8, 20, 30)]
+    (found,) = samples.computed(config(samples=2), rows)
+    assert (found.rows, found.width, found.batches) == (2, 20 + samples.LONGEST_TOKENS, 1)
+    assert samples.computed(config(samples=0), rows) == samples.computed(config(samples=2), []) == ()
+
+
+def test_a_cpus_step_has_ended_when_the_next_one_is_begun() -> None:
+    x = jax.block_until_ready(jax.device_put(np.ones((1000, 1000), np.float32)))
+    assert jax.jit(lambda x: x @ x @ x)(x).is_ready()
+
+
+@pytest.mark.parametrize(("seconds_ago", "closely"), [(0, True), (60, False)])
+def test_changes_are_looked_at_closely_while_there_is_time(seconds_ago: int, closely: bool) -> None:
+    chosen, asked = config(engine="torch", model=MODEL), list[bool]()
+    free = predict(chosen, exactly=False).peak * 9 // 10
+
+    def again(changed: TrainingConfig, exactly: Callable[[Memory], bool]) -> Memory:
+        found = replace(predict(changed, exactly=False), available=free)
+        asked.append(exactly(found))
+        return found
+
+    memory = again(chosen, lambda _: False)
+    planned = Plan(
+        steps=1,
+        epochs=1.0,
+        rows=4,
+        evaluation_rows=0,
+        width=64,
+        vocabulary=VOCABULARY,
+        parameters=1,
+        tokens_per_step=256,
+        tokens=256,
+        memory_bytes=memory.terms,
+        peak_bytes=memory.peak,
+        available_bytes=free,
+        memory_method="formula",
+        seconds=None,
+        disk_bytes=0,
+        device="cpu:0 cpu",
+    )
+    with pytest.raises(DoesNotFit):
+        check_memory(chosen, planned, again, time.monotonic() - seconds_ago)
+    assert any(asked) == closely
 
 
 def test_activation_checkpointing_and_chunks_of_the_loss_save_memory_in_pytorch() -> None:

@@ -1,6 +1,7 @@
 """A dry run: every check of a training attempted by itself, as facts."""
 
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -130,9 +131,10 @@ def _device(engine: Engine, device: str, facts: dict[str, Any]) -> list[str]:
 
 
 def _plan(folder: RunFolder, accounts: Accounts, engine: Engine, devices: list[str], facts: dict[str, Any]) -> Plan:
+    began = time.monotonic()
     plan = child.planned(folder, accounts, engine, devices)
     facts |= plan.document()
-    check_memory(folder.config, plan, child.predictor(folder, accounts, engine))
+    check_memory(folder.config, plan, child.predictor(folder, accounts, engine), began)
     return plan
 
 

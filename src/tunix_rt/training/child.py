@@ -1,5 +1,6 @@
 """A training, from a run directory to its end: the ledger, the plan, the engine, and one `end` event, always."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -125,7 +126,8 @@ def planned(folder: RunFolder, accounts: Accounts, engine: Engine, devices: list
 
 def _seconds(folder: RunFolder, accounts: Accounts, engine: Engine) -> Callable[[int], float]:
     config, vocabulary = folder.config, accounts.tokenizer.size
-    groups = [packing.buckets(ledger.lengths, config) for ledger in accounts.ledgers.values()]
+    train, evaluation = (packing.buckets(ledger.lengths, config) for ledger in accounts.ledgers.values())
+    groups = train, evaluation + samples.computed(config, accounts.rows["eval"])
     shape = Shape(groups[0][0].rows, groups[0][0].width)
     d = memory_formula.dimensions(config, shape, vocabulary, folder.base)
     return partial(estimated_seconds, config, groups, d, engine.speed(config, shape, vocabulary, folder.base))
@@ -168,9 +170,10 @@ def prepare(
     accounts.refuse()
     engine = engines.load(folder.config.engine)
     signals.heed(stopping)
+    began = time.monotonic()
     plan = planned(folder, accounts, engine, engine.devices(device), exact)
     signals.heed(stopping)
-    check_memory(folder.config, plan, predictor(folder, accounts, engine))
+    check_memory(folder.config, plan, predictor(folder, accounts, engine), began)
     check_disk(plan, folder.path)
     signals.heed(stopping)
     return Prepared(accounts.rows["train"], accounts.rows["eval"], accounts.ledgers, plan, accounts.tokenizer)

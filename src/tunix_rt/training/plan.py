@@ -20,8 +20,9 @@ from tunix_rt.training.ledger import Ledger
 from tunix_rt.training.packing import Bucket
 
 PARAMETER_BYTES = 4  # parameters, gradients and optimizer stay float32 whatever the computation is in
-# A refusal is told within 10 s: so long are changes planned as well as the engine can, then by formula.
-_EXACT_SECONDS = 1.0
+# A refusal is told within 10 s: so long after planning began are changes planned as well as the engine can, then by
+# formula.
+_EXACT_SECONDS = 2.0
 
 Predictor = Callable[[TrainingConfig, Callable[[Memory], bool]], Memory]
 
@@ -120,12 +121,13 @@ def estimated_seconds(
 ) -> float:
     """How long the steps and evaluations take: their operations over what the device does of them in a second.
 
-    An estimate: starting, compiling and writing checkpoints are left out, and what a step does besides products is
-    in one share for all (`work.EFFICIENCY`). Measured on CPUs alone; benchmarks/log.md says how far off it was.
+    An estimate: starting, compiling and writing checkpoints are left out, what a step does besides products is in one
+    share for all (`work.EFFICIENCY`), and samples count as a batch, which is computed sooner. Measured on CPUs alone;
+    benchmarks/log.md says how far off it was.
 
     Args:
         config: the training's.
-        groups: the buckets of the training rows, and of the evaluation rows.
+        groups: the buckets of the training rows, and of the evaluation rows with the samples.
         d: of the model.
         speed: operations a second of a product, as `Engine.speed` measured it.
         steps: optimizer steps.
@@ -141,8 +143,14 @@ def estimated_seconds(
     return (steps * config.accumulation * mean + evaluations) / (speed * work.EFFICIENCY)
 
 
-def check_memory(config: TrainingConfig, plan: Plan, predict: Predictor) -> None:
+def check_memory(config: TrainingConfig, plan: Plan, predict: Predictor, began: float) -> None:
     """Refuse a training that does not fit its device, before anything is allocated.
+
+    Args:
+        config: the training's.
+        plan: of it.
+        predict: plans a changed config again.
+        began: when planning did, by `time.monotonic`.
 
     Raises:
         DoesNotFit: more is needed than is free; names the largest terms and what helps, each planned again.
@@ -150,7 +158,7 @@ def check_memory(config: TrainingConfig, plan: Plan, predict: Predictor) -> None
     memory = Memory(method=plan.memory_method, **plan.memory_bytes, available=plan.available_bytes)
     if memory.fits:
         return
-    until = time.monotonic() + _EXACT_SECONDS
+    until = began + _EXACT_SECONDS
     rough = predict(config, lambda _: False)
 
     def again(changed: TrainingConfig) -> Memory:

@@ -14,6 +14,7 @@ from tunix_rt.training.engines import Samples, Sampling, memory_formula
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.memory import Memory
 from tunix_rt.training.folder import RunFolder
+from tunix_rt.training.packing import Bucket
 from tunix_rt.training.render import Row
 from tunix_rt.training.tokenizer import Folder
 
@@ -60,6 +61,18 @@ def counted(memory: Memory, config: TrainingConfig, d: Dimensions, rows: Sequenc
     answering = (cache + scores + working) * memory_formula.compute_bytes(config) + 2 * prompts * d.vocabulary * 4
     over = answering - memory.activations - memory.logits - memory.temporary
     return replace(memory, temporary=memory.temporary + max(0, over))
+
+
+def computed(config: TrainingConfig, rows: Sequence[Row]) -> tuple[Bucket, ...]:
+    """What an evaluation's samples compute, as a batch of prompts whose answers do not stop.
+
+    Args:
+        config: the training's.
+        rows: of its evaluation split.
+    """
+    count = min(config.samples, len(rows))
+    width = max((row.start for row in rows[:count]), default=0) + LONGEST_TOKENS
+    return (Bucket(width, count, tuple((number,) for number in range(count))),) if count else ()
 
 
 def _power_of_two(count: int) -> int:

@@ -11,6 +11,10 @@ from tunix_rt.base.errors import BadInput
 from tunix_rt.training.config import MeshChoice
 from tunix_rt.training.engines.jax_environment import threads
 
+# A CPU's step ends before the next one is begun: else that one is given its memory a little before this one's is
+# freed, and the process keeps both. Read when JAX first looks for devices; it has no variable in the environment.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
+
 AXES = ("data", "fsdp", "tensor")
 ROWS = ("data", "fsdp")
 """Axes among which the rows of a batch are divided."""

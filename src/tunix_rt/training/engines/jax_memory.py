@@ -24,7 +24,10 @@ from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.jax_model import decoder
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
 
-_RUNTIME_BYTES = 3 * 2**20  # measured: benchmarks/log.md
+_UNOPTIMIZED = {"xla_backend_optimization_level": 0}
+# Of a CPU; benchmarks/log.md says how each was seen.
+_RUNTIME_BYTES = 3 * 2**20  # batches, stacks, the interpreter's own
+_PACKED_TOGETHER = 192  # a product over more is packed so many at a time; decided by the processor's cache
 
 
 def memory(
@@ -74,18 +77,27 @@ def speed(config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | No
 def _peak(config: TrainingConfig, d: Dimensions, shape: Shape, mesh: Any) -> int:
     """Bytes that a device holds at once: a step's arguments, what is between, and what is made of them.
 
-    All that is trained is donated. Half of its parameters are counted once more: measured, they are now and then held
-    twice, where the next step is started before this one has let go of them. What a CPU's products pack of the
-    vocabulary's projection, the analysis leaves out, and what the runtime holds besides.
+    All that is trained is donated, and a CPU's step ends before the next one is begun (`jax_devices`).
     """
-    precise = config.precision == "float32"
+    precise, on_cpu = config.precision == "float32", jax_devices.chosen()[0].platform == "cpu"
     with jax.default_matmul_precision("float32" if precise else "default"), mesh or nullcontext():
-        found = lowered(config, d, shape, mesh).compile().memory_analysis()
-    weights = memory_formula.held(config, d)["optimizer"] // 2
+        step = lowered(config, d, shape, mesh)
+        # Where each array lies is decided before a CPU's code is made, which is most of the time.
+        found = step.compile(compiler_options=_UNOPTIMIZED if on_cpu else None).memory_analysis()
     made = found.output_size_in_bytes - found.alias_size_in_bytes
-    divided = 1 if mesh is None else mesh.shape["fsdp"] * mesh.shape["tensor"]
-    made += 2 * d.vocabulary * min(d.width, 256) + _RUNTIME_BYTES
-    return int(found.argument_size_in_bytes + found.temp_size_in_bytes + made + weights // (2 * divided))
+    beside = _packed(config, d, shape) + _RUNTIME_BYTES if on_cpu else 0
+    return int(found.argument_size_in_bytes + found.temp_size_in_bytes + made + beside)
+
+
+def _packed(config: TrainingConfig, d: Dimensions, shape: Shape) -> int:
+    """Bytes that a CPU's products copy what they multiply to, which the compiler's analysis leaves out.
+
+    Two of the MLP's products run at once, and, where it is trained, the gradient of one; the vocabulary's runs alone,
+    but malloc, which keeps all, seldom finds it room in what those have freed.
+    """
+    tokens = shape.rows * shape.width // jax_loss.row_pieces(shape.rows, shape.width, d.hidden)
+    layers = (2 * 1.5 * d.hidden if config.method == "lora" else 3 * (1.5 * d.hidden + 1.125 * d.width)) * tokens
+    return 4 * (int(layers) + min(d.width, _PACKED_TOGETHER) * d.vocabulary)
 
 
 def lowered(config: TrainingConfig, d: Dimensions, shape: Shape, mesh: Any = None) -> Any:

@@ -111,7 +111,9 @@ class Feed(hooks.DataHooks):  # type: ignore[misc]  # tunix is untyped
         steps.tokens += int(batch.lengths.sum())
         steps.ids.append(batch.ids)
         self._micro = (self._micro + 1) % job.config.accumulation
-        return jax_step.inputs(batch, progress.rate(steps.step + 1), steps.shards)
+        inputs = jax_step.inputs(batch, progress.rate(steps.step + 1), steps.shards)
+        # What still waits for its inputs is not computed at once (see `jax_devices`).
+        return jax.block_until_ready(jax.device_put(inputs)) if jax_devices.is_one_cpu() else inputs
 
     def load_next_eval_batch(self, _: Any) -> None:
         return None

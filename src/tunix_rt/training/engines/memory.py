@@ -31,7 +31,7 @@ class Memory:
         optimizer: AdamW's two moments.
         activations: what is kept for going back, and all that is held in between.
         logits: with the copies that their loss makes.
-        temporary: the batch; in JAX also updated parameters beside the old ones.
+        temporary: the batch; in JAX also as much as the trained parameters, for what the formula does not name.
         available: what the device has free; None: unknown.
     """
 
