@@ -7,15 +7,16 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base.db import Database
-from tunix_rt.base.errors import BadInput, Fault
+from tunix_rt.base.errors import BadInput, Fault, NotFound
 from tunix_rt.datasets.models import Dataset
 from tunix_rt.evaluation import eval_sets, handlers, judges
 from tunix_rt.evaluation.models import Evaluation
 from tunix_rt.registry import folders
 from tunix_rt.registry import service as registry
 from tunix_rt.regression.models import Baseline
+from tunix_rt.runs import service as runs
 from tunix_rt.runs.models import Run
-from tunix_rt.runs.prepare import Registered
+from tunix_rt.runs.prepare import Registered, is_registered
 from tunix_rt.traces.models import Trace
 from tunix_rt.training.generate import Decoding
 
@@ -57,6 +58,19 @@ async def registered(session: AsyncSession, model_id: str) -> Registered:
             faults=[Fault("/model_id", "names an adapter")],
         )
     return Registered(f"{name}:{version.version}", model_id, version.digest)
+
+
+async def behind(session: AsyncSession, run: Run) -> list[str]:
+    """The data sets that a run's model was trained on: its own, and those of the versions that it goes back to."""
+    found = [run.dataset_key]
+    while is_registered(run.model_id):
+        try:
+            _, version = await registry.referred(session, run.model_id)
+            run = await runs.find(session, str(version.run_id))
+        except NotFound:  # it was removed: nobody knows any more
+            break
+        found.append(run.dataset_key)
+    return list(dict.fromkeys(found))
 
 
 async def base_folder(database: Database, home: Path, model_id: str) -> Path:

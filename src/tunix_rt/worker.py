@@ -19,6 +19,7 @@ from tunix_rt.base import log as logs
 from tunix_rt.base.db import DATABASE_DOWN, Database, explain
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import handlers as evaluation
+from tunix_rt.evaluation import judging_job
 from tunix_rt.jobs import loop, workers
 from tunix_rt.jobs.lease import HeartbeatDead
 from tunix_rt.jobs.loop import Handlers
@@ -35,7 +36,8 @@ def handlers(database: Database, settings: Settings, command: runs.Command = run
     bases = functools.partial(pipeline.base_folder, database, settings.home)
     return {
         runs.KIND: runs.RunHandler(database, settings, command, pipeline.completed, bases=bases),
-        evaluation.KIND: evaluation.EvaluateHandler(database, settings),
+        evaluation.KIND: evaluation.EvaluateHandler(database, settings, pipeline.behind),
+        judging_job.KIND: judging_job.JudgeHandler(database, settings),
     }
 
 

@@ -15,7 +15,7 @@ from tests.evaluation.llm_server import Server, output_of, says, serving, verdic
 from tests.evaluation.make import jsonl
 from tests.test_cli import Shell
 from tunix_rt.base.settings import Settings
-from tunix_rt.evaluation.judges.calibrate import LabelLine, calibrate, kappa
+from tunix_rt.evaluation.judges.calibrate import LabelLine, calibrate, kappa, length_bias, length_difference
 from tunix_rt.evaluation.statistics import wilson
 
 
@@ -106,6 +106,32 @@ def test_length_bias_is_the_correlation_of_error_and_length(settings: Settings) 
     accepted = [len(line.output) for line, error in zip(lines, errors, strict=True) if error == 1]
     rejected = [len(line.output) for line, error in zip(lines, errors, strict=True) if error == -1]
     assert found.length_difference.value == pytest.approx(np.mean(accepted) - np.mean(rejected), abs=1e-9)
+    welch = stats.ttest_ind(accepted, rejected, equal_var=False).confidence_interval()
+    assert found.length_difference.ci == pytest.approx((welch.low, welch.high), rel=1e-4)
+    fisher = stats.pearsonr(errors, np.log1p([len(line.output) for line in lines])).confidence_interval()
+    assert found.length_bias.ci == pytest.approx((fisher.low, fisher.high), abs=1e-9)
+
+
+def test_the_length_of_a_few_wrong_verdicts_says_nothing() -> None:
+    error, length = np.array([1.0] * 4 + [0.0] * 40), np.arange(44.0)
+    assert (length_bias(error, length).value, length_difference(error, length).value) == (None, None)
+    error[40:] = -1
+    assert length_bias(error, length).ci is not None
+    assert length_difference(error, length).value is None
+    welch = stats.ttest_ind(length[:5], length[39:], equal_var=False).confidence_interval()
+    error[[4, 39]] = 1, -1
+    assert length_difference(error, length).ci == pytest.approx((welch.low, welch.high), abs=0.01)
+
+
+@pytest.mark.parametrize(("table", "n"), [((0.6, 0.01, 0.01, 0.38), 30)])
+def test_kappas_interval_covers_where_hardly_any_verdict_is_wrong(
+    table: tuple[float, ...], n: int, settings: Settings
+) -> None:
+    truth = kappa(np.array([table]))[0]
+    drawn, times = np.unique(np.random.default_rng(n).multinomial(n, table, 300), axis=0, return_counts=True)
+    found = [calibrate(labels(*map(int, counts)), "answer_correctness", settings, 1).kappa.ci for counts in drawn]
+    covered = np.array([ci is None or ci[0] <= truth <= ci[1] for ci in found])
+    assert (covered @ times) / times.sum() >= 0.93
 
 
 def test_kappa_of_many_tables_is_that_of_each() -> None:

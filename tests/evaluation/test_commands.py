@@ -148,10 +148,15 @@ def test_hostile_text_does_not_reach_the_terminal(shell: Shell) -> None:
     assert "\x1b[2J" not in shell("evaluate", *EVAL_SET, "--predictions", "key.jsonl").stderr
 
 
-def test_few_changes_are_said_to_be_few(shell: Shell) -> None:
-    said = shell("compare", *EVAL_SET, "good.jsonl", "runs/good/predictions.jsonl").stdout
-    assert "few items changed" in said
-    assert "inconclusive" in said
+def test_few_changes_are_allowed_for_and_a_verdict_takes_interval_and_test(shell: Shell) -> None:
+    found = shell.json("compare", *EVAL_SET, "good.jsonl", "runs/good/predictions.jsonl")
+    assert (found["verdict"], found["note"]) == ("inconclusive", None)
+    assert found["ci"][0] < 0 < found["difference"] < found["ci"][1]  # one item was fixed
+    (shell.folder / "five.jsonl").write_bytes(jsonl(answers(right=lambda i: i < 33)))
+    close = shell.json("compare", *EVAL_SET, "five.jsonl", "good.jsonl")
+    assert (close["fixed"], close["broken"], close["p_value"], close["verdict"]) == (5, 0, 0.0625, "inconclusive")
+    assert close["ci"][0] > 0
+    assert close["note"] in shell("compare", *EVAL_SET, "five.jsonl", "good.jsonl").stdout
 
 
 def test_evaluations_are_listed_shown_judged_again_and_verified(shell: Shell) -> None:

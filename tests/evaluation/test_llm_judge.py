@@ -18,10 +18,10 @@ from tests.test_cli import Shell
 from tunix_rt.base.errors import BadInput, Unavailable
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import files, judging
-from tunix_rt.evaluation.judges import Judge, Question, named
+from tunix_rt.evaluation.judges import Judge, Question, named, pairs
 from tunix_rt.evaluation.judges.llm import Options, judge_at
 from tunix_rt.evaluation.judges.llm_endpoint import Endpoint
-from tunix_rt.evaluation.schemas import PredictionLine
+from tunix_rt.evaluation.schemas import EvalItemLine, PredictionLine
 
 KEY = "sk-secret-9f3b"
 QUESTION = Question("What is 2 + 2?", "4")
@@ -373,3 +373,44 @@ def test_a_pair_without_a_verdict_has_no_preference(server: Server, tmp_path: Pa
     pairwise = patient(server, tmp_path, Waits()).pairwise
     assert pairwise is not None
     assert pairwise(QUESTION, "4", "5").preferred is None
+
+
+def test_two_models_are_compared_item_by_item_in_both_orders(server: Server, tmp_path: Path) -> None:
+    def reply(body: dict[str, Any]) -> Any:
+        first, second = output_of(body, "FIRST OUTPUT"), output_of(body, "SECOND OUTPUT")
+        if "?" in (first, second):
+            return says("I cannot say")
+        if "odd" in (first, second):
+            return says(verdict(body, "first"))  # whichever comes first
+        return says(verdict(body, "first" if len(first) > len(second) else "second"))
+
+    server.reply = reply
+    items = [EvalItemLine(id=f"q{n}", prompt=f"Question {n}", expected_answer="1") for n in range(40)]
+    said = ["long answer"] * 30 + ["odd"] * 4 + ["short"] * 4 + ["?"]
+    a = [PredictionLine(id=f"q{n}", output="short") for n in range(40)]
+    b = [PredictionLine(id=f"q{n}", output=output) for n, output in enumerate(said)]
+    judge = named("llm:attempts=1", settings(tmp_path, server.url))
+    sides = files.Predictions("sha256:0", a), files.Predictions("sha256:1", b)
+    found = pairs.preferences(items, *sides, judge)
+    assert (found.n, found.a, found.b, found.ties, found.inconsistent, found.n_unscored) == (38, 0, 30, 8, 4, 2)
+    assert (found.difference, found.verdict) == (30 / 38, "better")
+    assert found.ci is not None
+    assert found.ci[0] < 30 / 38 < found.ci[1]
+    assert pairs.preferences(items, sides[1], sides[0], judge).ci == (-found.ci[1], -found.ci[0])
+    with pytest.raises(BadInput, match="does not compare"):
+        pairs.preferences(items, *sides, named("exact"))
+
+
+def test_two_files_are_compared_on_the_command_line(server: Server, tmp_path: Path) -> None:
+    server.reply = lambda body: says(verdict(body, "first" if output_of(body, "FIRST OUTPUT") == "good" else "second"))
+    rows = [{"id": f"q{n}", "prompt": f"Question {n}", "expected_answer": "1"} for n in range(6)]
+    (tmp_path / "items.jsonl").write_bytes(jsonl(rows))
+    for name in ("good", "bad"):
+        (tmp_path / f"{name}.jsonl").write_bytes(jsonl({"id": row["id"], "output": name} for row in rows))
+    shell = Shell(tmp_path)
+    shell.environment |= {"TUNIX_RT_JUDGE_URL": server.url, "TUNIX_RT_JUDGE_MODEL": "m"}
+    said = shell("judge", "compare", "bad.jsonl", "good.jsonl", "--eval-set", "items.jsonl").stdout
+    assert "A preferred 0, B preferred 6, ties 0" in said
+    assert "verdict: B is better (not established: only 6 items)" in said
+    missing = shell("judge", "compare", "bad.jsonl", "none.jsonl", "--eval-set", "items.jsonl")
+    assert missing.returncode == 3

@@ -7,11 +7,14 @@ import httpx
 import pytest
 
 from tests import make
-from tests.evaluation.make import store
+from tests.evaluation.make import jsonl, store
 from tests.make import TINY, Hand
+from tests.registry.make import completed, hand_of, promoted
 from tunix_rt import worker
 from tunix_rt.base.settings import Settings
+from tunix_rt.evaluation import generation
 from tunix_rt.jobs import loop
+from tunix_rt.training.generate import Decoding
 
 CONFIG = {"model": TINY, "steps": 2, "batch_size": 2}
 
@@ -83,3 +86,29 @@ async def test_a_dry_run_is_not_evaluated(api: httpx.AsyncClient, hand: Hand) ->
     answer = await api.post("/api/tunix/run?mode=async", json={"dataset_key": "data-v1", "config": CONFIG})
     refused = await api.post(f"/api/tunix/runs/{answer.json()['run_id']}/evaluate")
     assert (refused.status_code, "dry run" in refused.json()["detail"]) == (409, True)
+
+
+async def test_what_the_base_of_a_runs_model_was_trained_on_is_behind_the_model_too(
+    api: httpx.AsyncClient, settings: Settings
+) -> None:
+    questions = [f"{name} packs {n} boxes of {n + 3} pears and sells half of them. How many pears are left?"
+                 for n, name in enumerate(("Ada", "Ben", "Cleo"), 17)]  # fmt: skip
+    for key, question in zip(("old", "new"), questions, strict=False):
+        await make.stored(api, make.trace(0, prompt=question))
+        await make.dataset(api, key, limit=1)
+    hand = hand_of(api, settings)
+    await promoted(api, await completed(api, hand, dataset_key="old-v1"), version="1")
+    run = await completed(api, hand, dataset_key="new-v1", model_id="sums:1")
+    rows = [{"id": str(n), "prompt": question, "expected_answer": "1"} for n, question in enumerate(questions)]
+    eval_set = await store(api, rows, name="pears")
+    output = generation.place(make.folder(settings, run), eval_set["digest"], Decoding())
+    output.parent.mkdir()
+    output.write_bytes(jsonl({"id": row["id"], "output": "Answer: 1"} for row in rows))
+    assert (await api.post(f"/api/tunix/runs/{run}/evaluate?mode=async", json={"eval_set": "pears"})).status_code == 202
+    await works(hand, "evaluate")
+    found = (await api.get(f"/api/tunix/runs/{run}/evaluation")).json()
+    assert (found["contamination"]["n"], found["held_back"]) == (2, True)
+    marked = (await api.get(f"/api/evaluations/{found['id']}/items?contaminated=true")).json()["data"]
+    assert [row["id"] for row in marked] == ["0", "1"]
+    again = (await api.post(f"/api/evaluations/{found['id']}/judge?judge=numeric")).json()
+    assert (again["contamination"]["n"], again["held_back"]) == (2, True)

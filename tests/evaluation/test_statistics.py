@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from tunix_rt.evaluation import statistics
+from tunix_rt.evaluation import comparing, statistics
 from tunix_rt.evaluation.statistics import paired
 
 COUNTS = st.integers(0, 3_000)
@@ -48,7 +48,6 @@ def test_without_items_there_is_no_interval_and_no_nan() -> None:
     assert statistics.wilson(0, 0) is None
     assert statistics.bootstrap(np.array([])) is None
     assert statistics.clustered(0, 0, 0, 0) is None
-    assert statistics.adjusted(0, 0, 0) is None
     assert statistics.detectable(0, 0) is None
     found = statistics.compare(outcomes(""), outcomes(""))
     assert (found.n, found.a, found.difference, found.ci, found.p_value, found.verdict) == (
@@ -91,12 +90,13 @@ def test_the_p_value_falls_as_the_changes_grow_one_sided(total: int, few: int) -
 
 
 def slow_bootstrap(differences: NDArray[np.float64], seed: int, resamples: int) -> tuple[float, float]:
-    """Item by item: every resample is written out from how often each value came."""
-    values, counts = np.unique(differences, return_counts=True)
+    """Item by item: every resample is written out from how often each value came; for right and wrong."""
+    n = len(differences) + 1
+    values, counts = np.unique(np.concatenate([differences, differences, [1.0, -1.0]]), return_counts=True)
     generator = np.random.Generator(np.random.PCG64(seed))
-    draws = generator.multinomial(len(differences), counts / len(differences), size=resamples)
+    draws = generator.multinomial(n, counts / (2 * n), size=resamples)
     means = [float(np.repeat(values, draw).mean()) for draw in draws]
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+    return float(np.quantile(means, 0.025)) - 0.5 / n, float(np.quantile(means, 0.975)) + 0.5 / n
 
 
 def changes(broken: int, same: int, fixed: int) -> NDArray[np.float64]:
@@ -110,26 +110,40 @@ def test_the_bootstrap_is_that_of_items_written_out_one_by_one() -> None:
     )
 
 
-def test_the_bootstrap_is_scipys_but_for_the_draw() -> None:
+def test_the_bootstrap_is_scipys_but_for_the_draw_and_the_pseudo_item() -> None:
     data = changes(12, 150, 38)
     expected = stats.bootstrap(
         (data,), np.mean, method="percentile", n_resamples=20_000, vectorized=True, rng=np.random.default_rng(1)
     ).confidence_interval
-    assert statistics.bootstrap(data, resamples=20_000) == pytest.approx((expected.low, expected.high), abs=0.006)
+    assert statistics.bootstrap(data, resamples=20_000) == pytest.approx((expected.low, expected.high), abs=0.009)
 
 
 def test_the_bootstrap_converges_to_the_exact_distribution_of_resamples() -> None:
     broken, same, fixed = 3, 20, 7
-    n = broken + same + fixed
-    step = np.array([broken, same, fixed]) / n
+    n = broken + same + fixed + 1  # with the pseudo-item, half of which rose and half fell
+    step = np.array([broken + 0.5, same, fixed + 0.5]) / n
     exact = np.array([1.0])
     for _ in range(n):  # the distribution of the sum of n draws, by convolution
         exact = np.convolve(exact, step)
     cumulative = np.cumsum(exact)
     low, high = ((int(np.searchsorted(cumulative, q)) - n) / n for q in (0.025, 0.975))
     assert statistics.bootstrap(changes(broken, same, fixed), resamples=200_000) == pytest.approx(
-        (low, high), abs=1e-12
+        (low - 0.5 / n, high + 0.5 / n), abs=1e-12
     )
+
+
+def test_the_bootstrap_of_items_that_did_not_change_has_a_width_and_stays_within_1() -> None:
+    assert statistics.bootstrap(np.zeros(99)) == (-0.025, 0.025)
+    assert statistics.bootstrap(np.zeros(99), limit=math.inf) == (0, 0)
+    low, high = statistics.bootstrap(np.ones(20)) or (0.0, 0.0)
+    assert 0.7 < low < 1
+    assert high == 1
+
+
+def test_the_bootstrap_grows_with_the_unit_of_what_it_is_given() -> None:
+    seconds = np.random.default_rng(4).normal(3, 20, 80)
+    low, high = statistics.bootstrap(seconds, limit=math.inf) or (0.0, 0.0)
+    assert statistics.bootstrap(1_000 * seconds, limit=math.inf) == pytest.approx((1_000 * low, 1_000 * high))
 
 
 def test_the_same_seed_gives_the_same_interval_bit_for_bit() -> None:
@@ -273,14 +287,15 @@ def test_means_of_samples_are_compared_and_an_item_is_fixed_where_its_mean_rose(
 
 
 def test_one_sample_an_item_has_wilsons_interval() -> None:
-    assert statistics.clustered(82, 82, 300, 300) == statistics.wilson(82, 300)
-    assert statistics.clustered(0, 0, 30, 240) == statistics.wilson(0, 240)
+    for right in range(301):
+        assert statistics.clustered(right, right, 300, 300) == statistics.wilson(right, 300)
 
 
 def test_the_clustered_interval_is_wilsons_with_the_effective_sample_size() -> None:
     scores = np.random.default_rng(0).binomial(4, np.random.default_rng(1).beta(1, 1, 100)) / 4
     mean = scores.mean()
-    worth = mean * (1 - mean) / (scores.var() / len(scores))
+    padded = np.repeat(np.append(scores, [0, 1]), [2] * 100 + [1, 1])  # an item more, half right and half wrong
+    worth = 100 * padded.mean() * (1 - padded.mean()) / padded.var()
     assert 100 < worth < 400
     found = statistics.clustered(scores.sum(), (scores**2).sum(), 100, 400)
     assert found == pytest.approx(statistics.wilson(mean * worth, worth), abs=1e-12)
@@ -290,12 +305,7 @@ def test_the_clustered_interval_lies_between_those_of_the_items_and_of_all_draws
     whole, halves = np.repeat([0.0, 1.0], 20), np.full(40, 0.5)
     assert statistics.clustered(20, (whole**2).sum(), 40, 160) == pytest.approx(statistics.wilson(20, 40))
     assert statistics.clustered(20, (halves**2).sum(), 40, 160) == pytest.approx(statistics.wilson(80, 160))
-
-
-def test_bonett_and_prices_interval_by_hand() -> None:
-    p, q = 13 / 52, 5 / 52  # 12 fixed and 4 broken of 50
-    half = stats.norm.ppf(0.975) * math.sqrt((p + q - (p - q) ** 2) / 52)
-    assert statistics.adjusted(12 - 4, 12 + 4, 50) == pytest.approx((p - q - half, p - q + half), abs=1e-12)
+    assert statistics.clustered(0, 0, 30, 240) == pytest.approx(statistics.wilson(0, 30))
 
 
 # --- how often it is right where the truth is known ---------------------------------------------------------------
@@ -346,27 +356,66 @@ def test_the_clustered_interval_covers_93_to_97_percent(n: int, samples: int) ->
     assert ((plain[:, 0] <= 0.6) & (plain[:, 1] >= 0.6)).mean() < 0.9  # as if all draws were independent
 
 
+@pytest.mark.parametrize(("n", "samples", "a", "b"), [(30, 4, 0.05, 1.0), (30, 8, 0.02, 0.4), (50, 4, 20.0, 0.5)])
+def test_the_clustered_interval_is_not_too_short_where_hardly_any_item_is_right_or_wrong(
+    n: int, samples: int, a: float, b: float
+) -> None:
+    generator = np.random.default_rng(n)
+    scores = generator.binomial(samples, generator.beta(a, b, (3_000, n))) / samples
+    found = zip(scores.sum(axis=1), (scores**2).sum(axis=1), strict=True)
+    intervals = np.array([statistics.clustered(total, squares, n, n * samples) for total, squares in found])
+    assert ((intervals[:, 0] <= a / (a + b)) & (intervals[:, 1] >= a / (a + b))).mean() >= 0.93
+
+
+def test_the_interval_of_graded_scores_covers_93_to_97_percent_and_is_much_shorter_than_wilsons() -> None:
+    scores = np.random.default_rng(6).beta(7, 3, (3_000, 100))
+    found = [statistics.clustered(one.sum(), (one**2).sum(), 100) or (0.0, 0.0) for one in scores]
+    assert 0.93 <= np.mean([low <= 0.7 <= high for low, high in found]) <= 0.97
+    plain = statistics.wilson(70, 100) or (0.0, 0.0)
+    assert np.mean([high - low for low, high in found]) < (plain[1] - plain[0]) / 3
+
+
 @pytest.mark.parametrize(
-    ("n", "rates", "kinds"),
+    ("n", "rates", "least", "most"),
     [
-        (50, (0.10, 0.72, 0.18), ("adjusted",)),
-        (100, (0.10, 0.72, 0.18), ("adjusted", "bootstrap")),
-        (300, (0.10, 0.72, 0.18), ("adjusted", "bootstrap")),
-        (300, (0.03, 0.92, 0.05), ("adjusted", "bootstrap")),
+        (50, (0.02, 0.94, 0.04), 0.93, 1.0),  # 3 changes are expected
+        (50, (0.00, 0.92, 0.08), 0.93, 1.0),
+        (100, (0.02, 0.92, 0.06), 0.93, 0.98),
+        (30, (0.20, 0.60, 0.20), 0.93, 0.97),
+        (100, (0.10, 0.72, 0.18), 0.93, 0.97),
+        (300, (0.03, 0.92, 0.05), 0.93, 0.97),
+        (1_319, (0.01, 0.98, 0.01), 0.93, 0.97),
     ],
 )
-def test_intervals_of_differences_cover_93_to_97_percent(
-    n: int, rates: tuple[float, float, float], kinds: tuple[str, ...]
+def test_the_interval_of_a_difference_covers_93_to_97_percent_and_no_less_where_few_items_change(
+    n: int, rates: tuple[float, float, float], least: float, most: float
 ) -> None:
-    draws = np.random.default_rng(n).multinomial(n, rates, size=10_000)
-    truth = rates[2] - rates[0]
+    draws = np.random.default_rng(n).multinomial(n, rates, size=2_000)
 
     @cache
-    def interval(kind: str, broken: int, fixed: int) -> tuple[float, float]:
-        if kind == "adjusted":
-            return statistics.adjusted(fixed - broken, fixed + broken, n) or (0.0, 0.0)
-        return statistics.bootstrap(changes(broken, n - broken - fixed, fixed), resamples=1_000) or (0.0, 0.0)
+    def interval(broken: int, fixed: int) -> tuple[float, float]:
+        return statistics.bootstrap(changes(broken, n - broken - fixed, fixed)) or (0.0, 0.0)
 
-    for kind in kinds:
-        found = [interval(kind, int(broken), int(fixed)) for broken, _, fixed in draws]
-        assert 0.93 <= np.mean([low <= truth <= high for low, high in found]) <= 0.97, kind
+    found = [interval(int(broken), int(fixed)) for broken, _, fixed in draws]
+    truth = rates[2] - rates[0]
+    assert least <= np.mean([low <= truth <= high for low, high in found]) <= most
+
+
+@pytest.mark.parametrize(("n", "rate", "rising", "most"), [(100, 0.3, 0.5, 0.97), (100, 0.05, 1.0, 1.0)])
+def test_the_interval_of_a_difference_of_graded_scores_covers_93_to_97_percent_and_no_less_where_few_change(
+    n: int, rate: float, rising: float, most: float
+) -> None:
+    generator = np.random.default_rng(n)
+    sizes = generator.choice([0.1, 0.2, 0.3, 0.5, 1.0], (600, n)) * (generator.random((600, n)) < rate)
+    signs = np.where(generator.random((600, n)) < rising, 1.0, -1.0)
+    truth = 0.42 * rate * (2 * rising - 1)
+    found = [statistics.bootstrap(one, resamples=1_000, seed=seed) for seed, one in enumerate(sizes * signs)]
+    assert 0.93 <= np.mean([one is not None and one[0] <= truth <= one[1] for one in found]) <= most
+
+
+def test_a_comparison_says_why_its_interval_excludes_0_and_nothing_is_claimed() -> None:
+    found = statistics.compare(outcomes("0" * 5 + "1" * 95), outcomes("1" * 100))
+    assert found.ci is not None
+    assert (found.ci[0] > 0, found.p_value, found.verdict) == (True, 0.0625, "inconclusive")
+    assert "p = 0.062" in (comparing.note(found) or "")
+    assert comparing.note(statistics.compare(outcomes("0" * 6 + "1" * 94), outcomes("1" * 100))) is None

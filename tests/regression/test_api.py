@@ -47,7 +47,6 @@ async def test_a_gate_passes_fails_or_cannot_tell(api: httpx.AsyncClient) -> Non
     found = await check(api, worse)
     assert (found["verdict"], found["broken"], found["sufficient_n"]) == ("fail", 50, None)
     assert found["ci"][1] < -found["margin"]
-    assert found["adjusted_ci"][1] < -found["margin"]
     assert [item["id"] for item in found["items"]][:2] == ["q200", "q201"]
     found = await check(api, little)
     assert found["verdict"] == "inconclusive"
@@ -95,7 +94,7 @@ async def test_tokens_and_seconds_are_better_when_they_are_fewer(api: httpx.Asyn
     found = await baseline(api, base, "tokens", metric="completion_tokens", margin=5)
     assert found["direction"] == "lower"
     failed = await check(api, longer, "tokens")
-    assert (failed["verdict"], failed["difference"], failed["adjusted_ci"]) == ("fail", 50, None)
+    assert (failed["verdict"], failed["difference"]) == ("fail", 50)
     assert (failed["broken"], failed["items"]) == (40, [])
     assert (await check(api, equal, "tokens"))["verdict"] == "pass"
     assert (await check(api, longer, "tokens", margin=60))["verdict"] == "pass"

@@ -11,7 +11,7 @@ import click
 import httpx
 
 from tunix_rt.base.errors import Conflict, WrongUsage
-from tunix_rt.cli import door, show
+from tunix_rt.cli import door, judging, show
 from tunix_rt.evaluation import files
 
 EVAL_SET = click.option(
@@ -75,9 +75,10 @@ def evaluate(obj: dict[str, Any], /, eval_set: str, predictions: Path, as_json: 
         async with door.client(obj["url"]) as api:
             with files.opened(predictions) as file:
                 stored = await _stored(api, eval_set)
-                params = _given(eval_set=stored["digest"], **about)
+                params = _given(eval_set=stored["digest"], **about, **judging.mode(obj["url"], about["judge"]))
                 with files.naming(body=predictions):
-                    found = await door.call(api, "POST", "/api/evaluations", params=params, content=_chunks(file))
+                    asked = await door.call(api, "POST", "/api/evaluations", params=params, content=_chunks(file))
+            found = await judging.awaited(api, asked)
             path = f"/api/evaluations/{found['id']}/items"
             items = [row async for row in door.every(api, path, None, {})] if as_json else []
             return found, items
@@ -162,18 +163,19 @@ def _warn(found: dict[str, Any]) -> None:
     if found["n_missing"]:
         show.say(f"{_items(found['n_missing'])} without a prediction, counted as wrong.")
     if found["n_unknown"]:
-        show.say(f"{found['n_unknown']} ids that the eval set does not have: {_names(found['unknown_ids'])}")
+        show.say(f"{found['n_unknown']} ids that the eval set does not have{_names(found, 'unknown_ids')}")
     if found["n_repeated"]:
-        show.say(f"{_items(found['n_repeated'])} with several predictions, not scored: {_names(found['repeated_ids'])}")
+        show.say(f"{_items(found['n_repeated'])} with several predictions, not scored{_names(found, 'repeated_ids')}")
 
 
 def _items(count: int) -> str:
     return "1 item" if count == 1 else f"{count} items"
 
 
-def _names(names: list[str], shown: int = 3) -> str:
+def _names(found: dict[str, Any], which: str, shown: int = 3) -> str:
+    names = found.get(which, [])  # a worker's judging does not tell them
     more = ", …" if len(names) > shown else ""
-    return ", ".join(show.printable(name) for name in names[:shown]) + more
+    return ": " + ", ".join(show.printable(name) for name in names[:shown]) + more if names else ""
 
 
 # --- compare ----------------------------------------------------------------------------------------------------
@@ -249,16 +251,14 @@ def _show_comparison(found: dict[str, Any]) -> None:
             f"difference {100 * found['difference']:+.1f} points (B - A), 95 % interval {interval(found['ci'], '+')}, "
             f"p = {_p(found['p_value'])}, n = {found['n']}"
         )
-        if found["fixed"] + found["broken"] < FEW:
-            around = interval(found["adjusted_ci"], "+")
-            click.echo(f"few items changed: the interval that allows for it (Bonett and Price) is {around}")
     established = "" if found["established"] else f" (not established: only {_items(found['n'])})"
     click.secho(f"verdict: B is {VERDICTS[found['verdict']]}{established}", bold=True)
     click.echo(
         f"fixed {found['fixed']}, broken {found['broken']}, unchanged {found['unchanged']}, "
         f"left out as unscored {found['n_unscored']}; margin {100 * found['margin']:g} points"
     )
-    click.echo(found["power"])
+    for line in filter(None, (found["note"], found["power"])):
+        click.echo(line)
     click.echo(f"test: {found['test']}; interval: {found['interval']}")
     if found["items"]:
         click.echo()
@@ -272,7 +272,6 @@ def _show_comparison(found: dict[str, Any]) -> None:
             click.echo(f"… and {found['fixed'] + found['broken'] - len(shown)} more (--json lists them)")
 
 
-FEW = 10  # changed items, below which a bootstrap has little to draw from
 VERDICTS = {
     "better": "better than A",
     "worse": "worse than A",

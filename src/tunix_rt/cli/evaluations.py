@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import click
 
-from tunix_rt.cli import door, show
+from tunix_rt.cli import door, judging, show
 from tunix_rt.cli.evaluate import interval, share, show_evaluation
 
 OUTCOMES = ("correct", "wrong", "missing", "unscored")
@@ -120,7 +120,14 @@ def items(obj: dict[str, Any], /, evaluation: str, limit: int, as_json: bool, **
 @click.pass_obj
 def judge(obj: dict[str, Any], evaluation: str, name: str, as_json: bool) -> None:
     """Judge the stored outputs of EVALUATION by another judge; the old judgement stays."""
-    found = _call(obj["url"], "POST", _address(evaluation, "judge"), params={"judge": name})
+
+    async def work() -> dict[str, Any]:
+        async with door.client(obj["url"]) as api:
+            params = {"judge": name, **judging.mode(obj["url"], name)}
+            asked = await door.call(api, "POST", _address(evaluation, "judge"), params=params)
+            return await judging.awaited(api, asked)
+
+    found = door.run(work())
     if as_json:
         show.document(found)
     else:

@@ -19,19 +19,14 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
     def interval(ci: list[float] | None) -> str:
         return "none" if ci is None else f"{number(ci[0], '+')} to {number(ci[1], '+')}{unit}"
 
-    rows = [
+    p_value = "none" if found["p_value"] is None else f"{found['p_value']:.3g}"
+    return [
         ("n", f"{found['n']:,}" + ("" if found["established"] else " (not established)")),
         ("metric", f"{found['metric']}, {found['direction']} is better"),
         ("baseline", number(found["base_mean"])),
         ("this", number(found["other_mean"])),
         ("difference", number(found["difference"], "+") + unit),
         ("95 % interval", interval(found["ci"])),
-    ]
-    if found["adjusted_ci"] is not None:
-        rows.append(("95 % interval, few changes allowed for", interval(found["adjusted_ci"])))
-    p_value = "none" if found["p_value"] is None else f"{found['p_value']:.3g}"
-    return [
-        *rows,
         ("p", f"{p_value} ({found['test']})"),
         ("margin", number(found["margin"]) + unit),
         ("fixed, broken, unchanged", f"{found['fixed']:,}, {found['broken']:,}, {found['unchanged']:,}"),

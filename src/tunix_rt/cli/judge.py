@@ -10,11 +10,13 @@ from tunix_rt.cli import show
 from tunix_rt.evaluation import files, judges
 from tunix_rt.evaluation.judges import listing
 from tunix_rt.evaluation.judges.calibrate import Calibration, Figure, LabelLine, calibrate
+from tunix_rt.evaluation.judges.pairs import Preferences, preferences
+from tunix_rt.evaluation.statistics import MARGIN
 
 
 @click.group()
 def judge() -> None:
-    """See what judges there are; hold one against human labels."""
+    """See what judges there are; hold one against human labels; ask one which of two outputs is better."""
 
 
 @judge.command("list")
@@ -58,6 +60,45 @@ def calibrate_judge(labels: Path, name: str, repeats: int, seed: int, as_json: b
         show.document(asdict(found))
     else:
         _show(found)
+
+
+@judge.command("compare")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--eval-set", required=True, metavar="FILE", type=click.Path(path_type=Path), help="JSONL of items.")
+@click.option("--judge", "name", default="llm", show_default=True, help="NAME[:key=value,...]; one that compares.")
+@click.option("--margin", type=click.FloatRange(0, 1, max_open=True), default=MARGIN, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
+@show.json_option
+def compare_by_judge(a: Path, b: Path, eval_set: Path, name: str, margin: float, seed: int, as_json: bool) -> None:
+    """Ask a judge whose output to each item is better: A's or B's, files of predictions.
+
+    Each pair is asked about in both orders; where these disagree it is a tie.
+    """
+    items = files.read_eval_set(eval_set)
+    sides = []
+    for path in (a, b):
+        with files.opened(path) as file, files.naming(body=path):
+            sides.append(files.predictions(file))
+    found = preferences(items, sides[0], sides[1], judges.named(name, Settings()), margin, seed)
+    if as_json:
+        show.document(asdict(found))
+    else:
+        _show_preferences(found)
+
+
+def _show_preferences(found: Preferences) -> None:
+    click.echo(f"{found.judge} {found.version} ({found.digest[:19]}) on {found.n} items; unscored {found.n_unscored}")
+    click.echo(f"A preferred {found.a}, B preferred {found.b}, ties {found.ties}")
+    click.echo(f"the two orders disagreed on {found.inconsistent} of the ties")
+    if found.difference is not None and found.ci is not None and found.p_value is not None:
+        low, high = (100 * end for end in found.ci)
+        click.echo(
+            f"difference {100 * found.difference:+.1f} points (B - A), 95 % interval {low:+.1f} to {high:+.1f}, "
+            f"p = {found.p_value:.3g} ({found.test})"
+        )
+    established = "" if found.established else f" (not established: only {found.n} items)"
+    click.secho(f"verdict: B is {found.verdict}{established}", bold=True)
 
 
 def _show(found: Calibration) -> None:

@@ -70,10 +70,9 @@ def compare(
         b=result.b,
         difference=result.difference,
         ci=result.ci,
-        adjusted_ci=result.adjusted_ci,
         p_value=result.p_value,
         test=result.test,
-        interval=f"95 %, paired percentile bootstrap, {statistics.RESAMPLES:,} resamples, seed {seed}",
+        interval=f"95 %, paired bootstrap with one pseudo-item, {statistics.RESAMPLES:,} resamples, seed {seed}",
         margin=margin,
         fixed=result.fixed,
         broken=result.broken,
@@ -83,6 +82,7 @@ def compare(
         established=result.n >= statistics.ESTABLISHED,
         detectable_difference=result.detectable,
         power=power_line(result),
+        note=note(result),
         base=base[0],
         other=other[0],
         items=found[:LISTED],
@@ -123,4 +123,16 @@ def power_line(result: statistics.Comparison) -> str:
     return (
         f"With {result.n:,} items, {100 * share:.1f} % of which changed, a true difference of "
         f"{100 * result.detectable:.1f} points would have been shown 4 times in 5; a smaller one less often."
+    )
+
+
+def note(result: statistics.Comparison) -> str | None:
+    """Why there is no verdict where the interval alone would give one; None where they agree."""
+    if result.ci is None or result.p_value is None or result.ci[0] <= 0 <= result.ci[1]:
+        return None
+    if result.p_value < statistics.ALPHA:
+        return None
+    return (
+        f"The interval just excludes 0 and the test just does not reach p < 0.05 (p = {result.p_value:.2g}): a verdict "
+        "takes both, so nothing is claimed."
     )

@@ -1,6 +1,7 @@
 """The job that evaluates a run: its model answers the eval set, a judge judges, and the evaluation is stored."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from tunix_rt.runs.models import Run
 from tunix_rt.training.generate import Decoding
 
 KIND = "evaluate"
+Behind = Callable[[AsyncSession, Run], Awaitable[Sequence[str]]]
+"""The data sets whose training traces are behind a run's model."""
 
 
 async def enqueue(
@@ -85,8 +88,8 @@ class Done:
 class EvaluateHandler:
     """See `jobs.loop.Handler`."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database, self._settings = database, settings
+    def __init__(self, database: Database, settings: Settings, behind: Behind) -> None:
+        self._database, self._settings, self._behind = database, settings, behind
 
     async def claimed(self, session: AsyncSession, job: Claimed) -> None:
         """See `jobs.loop.Handler`: nothing is noted."""
@@ -100,6 +103,7 @@ class EvaluateHandler:
             run = await runs.find(session, asked["run"])
             eval_set = await eval_sets.find(session, asked["eval_set"])
             items = await eval_sets.items(session, eval_set)
+            behind = await self._behind(session, run)
         folder = folder_of(self._settings.home, run.id)
         output = generation.place(folder, eval_set.digest, decoding)
         try:
@@ -110,7 +114,7 @@ class EvaluateHandler:
             return Outcome(End.RELEASED, "its worker was asked to stop")
         except (Unavailable, Failed) as problem:
             return Outcome(End.CRASHED, problem.detail)
-        marks = await service.marks(self._database, run.dataset_key, eval_set)
+        marks = await service.marks(self._database, behind, eval_set)
         return Outcome(End.DONE, result=Done(run, eval_set, judge, answered, judged, said(decoding), marks))
 
     async def settled(self, session: AsyncSession, job: Claimed, outcome: Outcome, settled: Settled) -> None:

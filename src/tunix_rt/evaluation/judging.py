@@ -1,13 +1,13 @@
 """Judging: an eval set and what was answered to it, item by item and sample by sample. Pure, and may take long."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tunix_rt.base.errors import BadInput, Fault, cut
 from tunix_rt.evaluation.files import Predictions
 from tunix_rt.evaluation.judges import Judge, Judgement, Question
+from tunix_rt.evaluation.judges.at_once import at_once
 from tunix_rt.evaluation.schemas import PredictionLine
 
 
@@ -84,11 +84,11 @@ class Judged:
     repeated: list[str]
 
 
-def judged(items: Sequence[Item], predictions: Predictions, judge: Judge) -> Judged:
-    """Judge every sample of every item.
+def unknown_ids(items: Sequence[Item], predictions: Predictions) -> list[str]:
+    """The ids in the predictions that the eval set does not have.
 
     Raises:
-        BadInput: not one of the predictions is for an item of this eval set.
+        BadInput: it has none of them.
     """
     known = {item.item_id for item in items}
     unknown = [name for name in predictions.by_id if name not in known]
@@ -98,6 +98,17 @@ def judged(items: Sequence[Item], predictions: Predictions, judge: Judge) -> Jud
             hint="Are these the predictions for another eval set?",
             faults=[Fault("line 1", f"the id {cut(unknown[0], 60)!r}; the eval set has {cut(items[0].item_id, 60)!r}")],
         )
+    return unknown
+
+
+def judged(items: Sequence[Item], predictions: Predictions, judge: Judge) -> Judged:
+    """Judge every sample of every item.
+
+    Raises:
+        BadInput: not one of the predictions is for an item of this eval set.
+    """
+    unknown = unknown_ids(items, predictions)
+    known = {item.item_id for item in items}
     asked = [
         (position, item, sample, predictions.by_id.get(item.item_id, {}).get(sample, []))
         for position, item in enumerate(items)
@@ -109,19 +120,11 @@ def judged(items: Sequence[Item], predictions: Predictions, judge: Judge) -> Jud
         return _row(position, item, sample, found, predictions.lines, judge)
 
     return Judged(
-        list(_in_order(row, asked, judge.concurrency)),
+        at_once(row, asked, judge.concurrency),
         predictions.samples,
         unknown,
         [name for name, found in predictions.by_id.items() if name in known and max(map(len, found.values())) > 1],
     )
-
-
-def _in_order(work: Any, asked: Sequence[Any], at_once: int) -> Iterator[Row]:
-    if at_once == 1:
-        yield from map(work, asked)
-        return
-    with ThreadPoolExecutor(at_once, thread_name_prefix="judge") as pool:
-        yield from pool.map(work, asked)
 
 
 def _row(

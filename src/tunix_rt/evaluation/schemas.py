@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 
 from tunix_rt.base import jsontext
 from tunix_rt.base.http import Body, Time
+from tunix_rt.jobs.models import JobState
 
 
 def _as_text(value: Any) -> Any:
@@ -204,6 +205,24 @@ class EvaluationAccepted(BaseModel):
     job: int
 
 
+class JudgingView(BaseModel):
+    """A judging that a worker does, asked for with `mode=async`.
+
+    job: what to ask for again: `/api/judgings/{job}`.
+    reason: how the last attempt ended, where it was not done.
+    n: outputs. n_judged: how many of them are, at the last look.
+    evaluation_id: where it is done.
+    """
+
+    job: int
+    state: JobState
+    reason: str | None
+    judge: str
+    n: int
+    n_judged: int
+    evaluation_id: uuid.UUID | None
+
+
 class Waiver(Body):
     """Why an evaluation shall be on the board in spite of its contamination."""
 
@@ -293,7 +312,6 @@ class ComparisonView(BaseModel):
     b: float | None
     difference: float | None
     ci: Interval | None
-    adjusted_ci: Interval | None
     p_value: float | None
     test: str
     interval: str
@@ -306,6 +324,7 @@ class ComparisonView(BaseModel):
     established: bool
     detectable_difference: float | None
     power: str
+    note: str | None  # where the test and the interval seem to say different things
     base: Side
     other: Side
     items: list[Changed]  # the first 1,000

@@ -1,5 +1,6 @@
 """From judged items to figures: every aggregate is a pure function of the rows, and can be computed again."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ def figures(rows: Iterable[Scored]) -> Figures:
     """What rows amount to: a missing prediction counts as 0, an unscored item does not count."""
     n_items = n_scored = n_missing = n_correct = n_draws = 0
     total = squares = 0.0
+    graded = False
     for samples in by_item(rows):
         item = item_score(samples)
         n_items += 1
@@ -90,6 +92,7 @@ def figures(rows: Iterable[Scored]) -> Figures:
             n_missing += item.missing
             n_correct += item.score == 1
             n_draws += sum(row.score is not None for row in samples)
+            graded |= any(row.score not in (None, 0, 1) for row in samples)
             total += item.score
             squares += item.score**2
     return Figures(
@@ -99,7 +102,7 @@ def figures(rows: Iterable[Scored]) -> Figures:
         n_unscored=n_items - n_scored,
         n_correct=n_correct,
         score=total / n_scored if n_scored else None,
-        ci=clustered(total, squares, n_scored, n_draws),
+        ci=clustered(total, squares, n_scored, math.inf if graded else n_draws),
     )
 
 

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base import ids
-from tunix_rt.base.db import Database, now
+from tunix_rt.base.db import Database, new_id, now
 from tunix_rt.base.errors import NotFound, cut
 from tunix_rt.base.http import Page, Paging
 from tunix_rt.base.sorting import Sorting
-from tunix_rt.datasets.contamination import METHOD
+from tunix_rt.datasets.contamination import KINDS, METHOD
 from tunix_rt.evaluation import comparing, contamination, files, judging, leaderboard, packed, predictions, scorecard
 from tunix_rt.evaluation.eval_sets import insert_all
 from tunix_rt.evaluation.judges import Judge
@@ -58,6 +58,7 @@ async def store(
     dataset_key: str | None = None,
     run_id: uuid.UUID | None = None,
     marks: Marks | None = None,
+    identity: uuid.UUID | None = None,
 ) -> Evaluation:
     """Store an evaluation with its items, and the predictions where they are new.
 
@@ -71,10 +72,12 @@ async def store(
         decoding: how they were drawn, as far as it is known.
         model_id: whose they are. dataset_key: what it was trained on. run_id: by which run.
         marks: which items overlap with the training traces behind the model; None: nobody knows its traces.
+        identity: the id that it was promised; None: a new one.
     """
     stored = await predictions.store(session, eval_set, answered)
     figures = scorecard.figures(result.rows)
     evaluation = Evaluation(
+        id=identity or new_id(),
         name=name,
         created_at=now(),
         eval_set_number=eval_set.number,
@@ -315,15 +318,41 @@ def created(evaluation: Evaluation, eval_set: EvalSet, result: judging.Judged) -
     )
 
 
-async def marks(database: Database, dataset_key: str | None, eval_set: EvalSet) -> Marks | None:
-    """Which items overlap with the training traces behind a model; None where nobody knows these."""
-    if dataset_key is None:
-        return None
-    try:
-        found = await contamination.check(database, dataset_key, eval_set)
-    except NotFound:  # a data set of somebody else's
-        return None
-    return Marks(METHOD, {position: overlap.kind for position, overlap in found.overlaps.items()})
+async def marks(database: Database, dataset_keys: Sequence[str], eval_set: EvalSet) -> Marks | None:
+    """Which items overlap with the training traces behind a model, each by its strongest overlap.
+
+    Args:
+        database: which has them.
+        dataset_keys: what the model was trained on, as far as it is known.
+        eval_set: whose items.
+
+    Returns:
+        None where not one of the data sets is here.
+    """
+    found = []
+    for key in dataset_keys:
+        try:
+            found.append(await contamination.check(database, key, eval_set))
+        except NotFound:  # a data set of somebody else's
+            continue
+    kinds: dict[int, str] = {}
+    for position, overlap in (one for findings in found for one in findings.overlaps.items()):
+        kinds[position] = min(kinds.get(position, overlap.kind), overlap.kind, key=KINDS.index)
+    return Marks(METHOD, kinds) if found else None
+
+
+async def marks_of(
+    database: Database, before: uuid.UUID | None, dataset_key: str | None, eval_set: EvalSet
+) -> Marks | None:
+    """Those of an evaluation of the same predictions, for another judge changes nothing about them; else as `marks`."""
+    if before is not None:
+        async with database.read() as session:
+            evaluation, _ = await find(session, str(before))
+            if evaluation.contamination is not None:
+                kinds = {row.position: row.contamination for row in await rows(session, evaluation)}
+                method = evaluation.contamination["method"]
+                return Marks(method, {position: kind for position, kind in kinds.items() if kind is not None})
+    return await marks(database, [dataset_key] if dataset_key else [], eval_set)
 
 
 ORDERS = {

@@ -8,11 +8,10 @@ the CONSORT 2010 statement", figure 1) the answer is where the 95 % interval lie
     fail          the whole interval lies below -margin, and the test says that it is no chance (p < 0.05)
     inconclusive  the interval holds -margin: this n cannot tell
 
-Scores have two intervals, the paired bootstrap and that of Bonett and Price, which stays honest where few items
-changed; both must agree. Tokens and seconds have the bootstrap alone, which is too short for few items: below 30 they
-are never decided.
+Tokens and seconds, whose size has no bound, are never decided by fewer than 30 items.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +28,7 @@ class Decided:
 
     Attributes:
         gain: mean of the differences, the good direction being positive; None for n = 0.
-        ci: its paired bootstrap interval. adjusted_ci: Bonett and Price's, of scores only.
+        ci: its paired bootstrap interval.
         p_value: of `test`.
         sufficient_n: items that would have decided it 4 times in 5; None where it is decided, or none would.
     """
@@ -37,7 +36,6 @@ class Decided:
     verdict: Decision
     gain: float | None
     ci: Interval | None
-    adjusted_ci: Interval | None
     p_value: float | None
     test: str
     sufficient_n: int | None
@@ -57,20 +55,18 @@ def decide(
     """
     n = len(gains)
     p_value, test = statistics.sign_flip(gains, seed)
-    ci = statistics.bootstrap(gains, seed, resamples=resamples)
+    limit = 1.0 if shares else math.inf
+    ci = statistics.bootstrap(gains, seed, resamples=resamples, limit=limit)
     if ci is None:
-        return Decided("inconclusive", None, None, None, None, test, None)
-    total, squares = float(gains.sum()), float((gains**2).sum())
-    around = statistics.adjusted(total, squares, n) if shares else None
-    intervals = [ci] if around is None else [ci, around]
+        return Decided("inconclusive", None, None, None, test, None)
     verdict: Decision = "inconclusive"
     if shares or n >= statistics.ESTABLISHED:
-        if all(low > -margin for low, _ in intervals):
+        if ci[0] > -margin:
             verdict = "pass"
-        elif all(high < -margin for _, high in intervals) and p_value < statistics.ALPHA:
+        elif ci[1] < -margin and p_value < statistics.ALPHA:
             verdict = "fail"
-    enough = None
+    mean, enough = float(gains.mean()), None
     if verdict == "inconclusive":
-        enough = statistics.sufficient(total / n, squares / n, -margin, added=2 if shares else 0)
+        enough = statistics.sufficient(mean, float((gains**2).mean()), -margin, statistics.typical(gains, limit))
         enough = enough and max(enough, n + 1, 0 if shares else statistics.ESTABLISHED)
-    return Decided(verdict, total / n, ci, around, p_value, test, enough)
+    return Decided(verdict, mean, ci, p_value, test, enough)

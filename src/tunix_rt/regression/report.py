@@ -34,16 +34,23 @@ def reason(decided: Decided, baseline: BaselineView, margin: float, n: int, same
         return "This is the baseline's own evaluation."
     if decided.gain is None or decided.ci is None:
         return "No item has a value in both evaluations: there is nothing to compare."
-    intervals = [decided.ci] if decided.adjusted_ci is None else [decided.ci, decided.adjusted_ci]
-    most = amount(max(0.0, -min(low for low, _ in intervals)), baseline.metric)
-    least = amount(max(0.0, -max(high for _, high in intervals)), baseline.metric)
+    low, high = decided.ci
+    most, least = amount(max(0.0, -low), baseline.metric), amount(max(0.0, -high), baseline.metric)
     allowed = amount(margin, baseline.metric)
+    if decided.verdict == "pass" and low > 0:
+        return f"With 95 % confidence it is better, by more than {amount(low, baseline.metric)}."
     if decided.verdict == "pass":
         return f"With 95 % confidence any loss is smaller than {most}, which is within the margin of {allowed}."
     if decided.verdict == "fail":
         return f"With 95 % confidence the loss is larger than {least}, which is over the margin of {allowed}."
     if decided.sufficient_n is None:
         return f"The loss seen is the margin of {allowed} itself: no number of items decides that."
+    if high < -margin:
+        return (
+            f"With 95 % confidence the loss is larger than {least}, but the test cannot rule out chance "
+            f"(p = {decided.p_value:.2g}): {n:,} items cannot tell; about {decided.sufficient_n:,} such items would, 4 "
+            f"times in 5."
+        )
     return (
         f"The loss may be as small as {least} or as large as {most}, on either side of the margin of {allowed}: {n:,} "
         f"items cannot tell; about {decided.sufficient_n:,} such items would, 4 times in 5."

@@ -97,7 +97,6 @@ class CheckView(BaseModel):
     other_mean: float | None
     difference: float | None
     ci: Interval | None  # paired bootstrap, 95 %
-    adjusted_ci: Interval | None  # Bonett and Price, 95 %; of scores only
     p_value: float | None
     test: str
     fixed: int  # items that moved in the good direction

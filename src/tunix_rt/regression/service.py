@@ -234,7 +234,6 @@ def _check(loaded: Loaded, asked: CheckRequest) -> CheckView:
         other_mean=float(after.mean()) if n else None,
         difference=None if decided.gain is None else sign * decided.gain,
         ci=report.turned(decided.ci, sign),
-        adjusted_ci=report.turned(decided.adjusted_ci, sign),
         p_value=decided.p_value,
         test=decided.test,
         fixed=int((gains > 0).sum()),

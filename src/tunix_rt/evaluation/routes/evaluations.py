@@ -7,9 +7,10 @@ in the query: `name`, `eval_set`, `judge`, and what is known of the decoding.
 import asyncio
 import base64
 import binascii
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from tunix_rt.base.db import Database
@@ -22,6 +23,7 @@ from tunix_rt.evaluation import (
     files,
     judges,
     judging,
+    judging_job,
     leaderboard,
     predictions,
     service,
@@ -37,6 +39,7 @@ from tunix_rt.evaluation.schemas import (
     EvaluationDetail,
     EvaluationView,
     ItemView,
+    JudgingView,
     Outcome,
     Verified,
     Waiver,
@@ -47,6 +50,7 @@ uploads = APIRouter(route_class=UploadRoute)
 
 Margin = Annotated[float, Query(ge=0, lt=1, allow_inf_nan=False)]
 Seed = Annotated[int, Query(ge=0, lt=2**63)]
+Mode = Annotated[Literal["async"] | None, Query(description="`async`: a worker judges; 202 says where to look")]
 Sort = Literal["position", "score", "-score", "latency_s", "-latency_s", "completion_tokens", "-completion_tokens"]
 
 
@@ -68,7 +72,10 @@ async def _decoding(
     )
 
 
-@uploads.post("/api/evaluations", status_code=201)
+_ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"model": JudgingView, "description": "with mode=async"}}
+
+
+@uploads.post("/api/evaluations", status_code=201, response_model=EvaluationCreated, responses=_ACCEPTED)
 async def evaluate(
     request: Request,
     response: Response,
@@ -78,7 +85,8 @@ async def evaluate(
     judge: JudgeName = judges.DEFAULT,
     model_id: Label = None,
     dataset_key: Label = None,
-) -> EvaluationCreated:
+    mode: Mode = None,
+) -> Any:
     """Judge predictions (NDJSON) for an eval set, and store the evaluation with its items."""
     chosen = judges.named(judge, request.app.state.settings)
     database: Database = request.app.state.database
@@ -87,8 +95,26 @@ async def evaluate(
         items = await eval_sets.items(session, found)
     async with spooled(uploaded(request)) as file:
         answered = await asyncio.to_thread(files.predictions, file)
+    if mode == "async":
+        judging.unknown_ids(items, answered)
+        async with database.write("judge") as session:
+            kept = await predictions.store(session, found, answered)
+            asked = await judging_job.enqueue(
+                session,
+                name=name,
+                eval_set=found.digest,
+                judge=judge,
+                decoding=decoding,
+                model_id=model_id,
+                dataset_key=dataset_key,
+                run_id=None,
+                predictions=kept.number,
+                before=None,
+                n=len(answered.lines),
+            )
+        return _accepted(asked)
     result = await asyncio.to_thread(judging.judged, items, answered, chosen)
-    marks = await service.marks(database, dataset_key, found)
+    marks = await service.marks_of(database, None, dataset_key, found)
     async with database.write() as session:
         stored = await service.store(
             session,
@@ -106,8 +132,16 @@ async def evaluate(
     return service.created(stored, found, result)
 
 
-@router.post("/api/evaluations/{evaluation_id}/judge", status_code=201)
-async def judge_again(request: Request, response: Response, evaluation_id: str, judge: JudgeName) -> EvaluationCreated:
+def _accepted(asked: JudgingView) -> JSONResponse:
+    return JSONResponse(asked.model_dump(mode="json"), 202, {"location": f"/api/judgings/{asked.job}"})
+
+
+@router.post(
+    "/api/evaluations/{evaluation_id}/judge", status_code=201, response_model=EvaluationCreated, responses=_ACCEPTED
+)
+async def judge_again(
+    request: Request, response: Response, evaluation_id: str, judge: JudgeName, mode: Mode = None
+) -> Any:
     """Judge the stored predictions of an evaluation by another judge; the old judgement stays beside the new one."""
     chosen = judges.named(judge, request.app.state.settings)
     database: Database = request.app.state.database
@@ -115,8 +149,24 @@ async def judge_again(request: Request, response: Response, evaluation_id: str, 
         before, found = await service.find(session, evaluation_id)
         items = await eval_sets.items(session, found)
         answered = await predictions.load(session, before.predictions_number)
+    if mode == "async":
+        async with database.write("judge") as session:
+            asked = await judging_job.enqueue(
+                session,
+                name=before.name,
+                eval_set=found.digest,
+                judge=judge,
+                decoding=Decoding.model_validate(before.decoding),
+                model_id=before.model_id,
+                dataset_key=before.dataset_key,
+                run_id=before.run_id,
+                predictions=before.predictions_number,
+                before=before.id,
+                n=len(answered.lines),
+            )
+        return _accepted(asked)
     result = await asyncio.to_thread(judging.judged, items, answered, chosen)
-    marks = await service.marks(database, before.dataset_key, found)
+    marks = await service.marks_of(database, before.id, before.dataset_key, found)
     async with database.write() as session:
         stored = await service.store(
             session,

@@ -5,7 +5,7 @@ score is their mean, and the item stays the unit: of intervals, of tests and of 
 """
 
 from tunix_rt.evaluation.statistics.comparison import ESTABLISHED, MARGIN, Comparison, Verdict, compare, verdict
-from tunix_rt.evaluation.statistics.intervals import RESAMPLES, Interval, adjusted, bootstrap, clustered, wilson
+from tunix_rt.evaluation.statistics.intervals import RESAMPLES, Interval, bootstrap, clustered, typical, wilson
 from tunix_rt.evaluation.statistics.paired import (
     ALPHA,
     detectable,
@@ -26,7 +26,6 @@ __all__ = [
     "Interval",
     "Ranking",
     "Verdict",
-    "adjusted",
     "bootstrap",
     "clustered",
     "compare",
@@ -38,6 +37,7 @@ __all__ = [
     "rank",
     "sign_flip",
     "sufficient",
+    "typical",
     "verdict",
     "wilson",
 ]

@@ -1,4 +1,4 @@
-"""Two models on the same items: their difference, its intervals, the test, and what they allow us to say."""
+"""Two models on the same items: their difference, its interval, the test, and what they allow us to say."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tunix_rt.evaluation.statistics.intervals import RESAMPLES, Interval, adjusted, bootstrap
+from tunix_rt.evaluation.statistics.intervals import RESAMPLES, Interval, bootstrap
 from tunix_rt.evaluation.statistics.paired import ALPHA, MCNEMAR, detectable, sign_flip
 
 MARGIN = 0.02
@@ -23,7 +23,6 @@ class Comparison:
         n: pairs that both have a score.
         a: mean score of the first; b: of the second; difference: b - a. None for n = 0.
         ci: paired bootstrap interval of the difference.
-        adjusted_ci: Bonett and Price's, which the verdict `equivalent` needs too.
         p_value: of `test`.
         fixed: pairs whose score rose; broken: that fell.
         squares: sum of the squared differences; for right and wrong: fixed and broken together.
@@ -35,7 +34,6 @@ class Comparison:
     b: float | None
     difference: float | None
     ci: Interval | None
-    adjusted_ci: Interval | None
     p_value: float | None
     test: str
     fixed: int
@@ -66,11 +64,11 @@ def compare(
         raise ValueError("scores must lie between 0 and 1")
     n = len(a)
     if n == 0:
-        return Comparison(0, None, None, None, None, None, None, MCNEMAR, 0, 0, 0.0, "inconclusive", None)
+        return Comparison(0, None, None, None, None, None, MCNEMAR, 0, 0, 0.0, "inconclusive", None)
     differences = b - a
     differences[np.abs(differences) < 1e-12] = 0.0  # means that were added up in another order
     total, squares = float(differences.sum()), float((differences**2).sum())
-    ci, around = bootstrap(differences, seed, resamples=resamples), adjusted(total, squares, n)
+    ci = bootstrap(differences, seed, resamples=resamples)
     p, test = sign_flip(differences, seed)
     return Comparison(
         n=n,
@@ -78,32 +76,27 @@ def compare(
         b=float(b.sum()) / n,
         difference=total / n,
         ci=ci,
-        adjusted_ci=around,
         p_value=p,
         test=test,
         fixed=int((differences > 0).sum()),
         broken=int((differences < 0).sum()),
         squares=squares,
-        verdict=verdict(p, ci, around, margin),
+        verdict=verdict(p, ci, margin),
         detectable=detectable(squares, n),
     )
 
 
-def verdict(
-    p_value: float | None, ci: Interval | None, adjusted_ci: Interval | None, margin: float = MARGIN
-) -> Verdict:
+def verdict(p_value: float | None, ci: Interval | None, margin: float = MARGIN) -> Verdict:
     """What the figures allow us to say of the second against the first.
 
-    `better` or `worse`: p below 0.05 and the bootstrap interval excludes 0 on that side. `equivalent`: neither, and
-    both intervals lie within the margin on either side of 0 (with few items the bootstrap alone would call any two
-    models equal that happen not to differ on them). Else `inconclusive`, which is an answer too.
+    `better` or `worse`: p below 0.05 and the interval excludes 0 on that side. `equivalent`: neither, and the
+    interval lies within the margin on either side of 0. Else `inconclusive`, which is an answer too: also where the
+    interval just excludes 0 and the exact test, which never claims more than its 5 %, does not reach p < 0.05.
     """
-    if p_value is None or ci is None or adjusted_ci is None:
+    if p_value is None or ci is None:
         return "inconclusive"
     if p_value < ALPHA and ci[0] > 0:
         return "better"
     if p_value < ALPHA and ci[1] < 0:
         return "worse"
-    if all(-margin <= low and high <= margin for low, high in (ci, adjusted_ci)):
-        return "equivalent"
-    return "inconclusive"
+    return "equivalent" if -margin <= ci[0] and ci[1] <= margin else "inconclusive"

@@ -190,7 +190,7 @@ def detectable(squares: float, n: int, power: float = POWER, alpha: float = ALPH
     if n == 0:
         return None
     z, w = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
-    rate = min(1.0, (squares + 2) / (n + 2))  # of change; as `adjusted` estimates it
+    rate = min(1.0, (squares + 2) / (n + 2))  # of change; as Bonett and Price (2012) estimate it
     a, b, c = n + w * w, -2 * z * math.sqrt(n * rate), rate * (z * z - w * w)
     found = (-b + math.sqrt(max(0.0, b * b - 4 * a * c))) / (2 * a)
     if found > rate:  # a difference cannot exceed the rate of change: all changes are then in one direction
@@ -206,17 +206,17 @@ def detectable(squares: float, n: int, power: float = POWER, alpha: float = ALPH
 
 
 def sufficient(
-    mean: float, square: float, bound: float, added: float = 0.0, power: float = POWER, alpha: float = ALPHA
+    mean: float, square: float, bound: float, change: float, power: float = POWER, alpha: float = ALPHA
 ) -> int | None:
     """How many such pairs bring an interval of their mean difference clear of a bound.
 
     The usual sample size of a paired mean, `n = variance ((z_alpha + z_power) / distance)^2`, solved for the interval
-    that `adjusted` makes (`added` 2, for the two pairs that it adds) or for Wald's (`added` 0).
+    that `bootstrap` makes, with its pseudo-item and half a step.
 
     Args:
         mean: difference, as it was seen. square: mean of the squared differences.
         bound: that the interval shall not hold.
-        added: to the sum of squares, and to n.
+        change: typical size of one.
         power: how often it then does not.
         alpha: 1 less the confidence of the interval.
 
@@ -226,9 +226,10 @@ def sufficient(
     reach = NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
 
     def clear(n: int) -> bool:
-        size = n + added
+        size = n + 1
         centre = mean * n / size
-        return abs(centre - bound) > reach * math.sqrt(max(0.0, (square * n + added) / size - centre * centre) / size)
+        variance = max(0.0, (square * n + change**2) / size - centre**2)
+        return abs(centre - bound) > reach * math.sqrt(variance / size) + change / 2 / size
 
     low, high = 0, 10**9
     if not clear(high):

@@ -90,10 +90,7 @@ export function Verdict({ of }: { of: Comparison }) {
         )}
         <Difference
           value={of.difference}
-          intervals={[
-            { name: words.bootstrap, title: of.interval, ci: of.ci },
-            { name: words.adjusted, title: words.adjustedHint, ci: of.adjusted_ci },
-          ]}
+          interval={{ name: words.bootstrap, title: of.interval, ci: of.ci }}
           band={of.margin}
           limitName={words.band(margin)}
           zeroName={words.zero}
@@ -101,6 +98,7 @@ export function Verdict({ of }: { of: Comparison }) {
           none={text.none}
         />
         <Counts fixed={of.fixed} broken={of.broken} unchanged={of.unchanged} />
+        {of.note && <p>{of.note}</p>}
         <p className="quiet">{of.power}</p>
       </div>
       <Sides of={of} />

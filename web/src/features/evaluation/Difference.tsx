@@ -1,4 +1,4 @@
-/** A difference with its intervals on an axis around nothing: where they lie is the verdict. */
+/** A difference with its interval on an axis around nothing: where it lies is the verdict. */
 export interface Drawn {
   name: string
   title?: string
@@ -7,7 +7,7 @@ export interface Drawn {
 
 interface Props {
   value: number | null
-  intervals: readonly Drawn[]
+  interval: Drawn
   /** What does not matter: a band around nothing, or the one limit of a gate. */
   band?: number
   limit?: number
@@ -23,30 +23,26 @@ export function reach(values: readonly (number | null | undefined)[]): number {
   return most === 0 ? 1 : most * 1.15
 }
 
-export function Difference({ value, intervals, band, limit, limitName, zeroName, show, none }: Props) {
-  const half = reach([value, band, limit, ...intervals.flatMap((one) => one.ci ?? [])])
+export function Difference({ value, interval: one, band, limit, limitName, zeroName, show, none }: Props) {
+  const half = reach([value, band, limit, ...(one.ci ?? [])])
   const at = (x: number) => `${50 + (x / half) * 50}%`
+  const words = one.ci ? `${show(one.ci[0])} … ${show(one.ci[1])}` : none
   return (
     <div className="difference">
-      {intervals.map((one) => {
-        const words = one.ci ? `${show(one.ci[0])} … ${show(one.ci[1])}` : none
-        return (
-          <div key={one.name} className="difference-row">
-            <span className="small" title={one.title}>
-              {one.name}
-            </span>
-            <span className="track" role="img" aria-label={`${one.name}: ${value === null ? none : show(value)}, ${words}`}>
-              {band !== undefined && band > 0 && <span className="band" style={{ left: at(-band), right: `calc(100% - ${at(band)})` }} />}
-              <span className="axis" />
-              <span className="zero" style={{ left: '50%' }} />
-              {limit !== undefined && <span className="limit-line" style={{ left: at(limit) }} />}
-              {one.ci && <span className="reach" style={{ left: at(one.ci[0]), right: `calc(100% - ${at(one.ci[1])})` }} />}
-              {value !== null && <span className="here" style={{ left: at(value) }} />}
-            </span>
-            <span className="small num">{words}</span>
-          </div>
-        )
-      })}
+      <div className="difference-row">
+        <span className="small" title={one.title}>
+          {one.name}
+        </span>
+        <span className="track" role="img" aria-label={`${one.name}: ${value === null ? none : show(value)}, ${words}`}>
+          {band !== undefined && band > 0 && <span className="band" style={{ left: at(-band), right: `calc(100% - ${at(band)})` }} />}
+          <span className="axis" />
+          <span className="zero" style={{ left: '50%' }} />
+          {limit !== undefined && <span className="limit-line" style={{ left: at(limit) }} />}
+          {one.ci && <span className="reach" style={{ left: at(one.ci[0]), right: `calc(100% - ${at(one.ci[1])})` }} />}
+          {value !== null && <span className="here" style={{ left: at(value) }} />}
+        </span>
+        <span className="small num">{words}</span>
+      </div>
       <div className="difference-row small quiet" aria-hidden="true">
         <span />
         <span className="difference-ends">

@@ -50,10 +50,7 @@ function Verdict({ of }: { of: Check }) {
       <p className="said">{of.reason}</p>
       <Difference
         value={of.difference}
-        intervals={[
-          { name: text.compare.bootstrap, ci: of.ci },
-          ...(metric === 'score' ? [{ name: text.compare.adjusted, title: text.compare.adjustedHint, ci: of.adjusted_ci }] : []),
-        ]}
+        interval={{ name: text.compare.bootstrap, ci: of.ci }}
         limit={limit}
         limitName={words.limit(difference(limit))}
         zeroName={text.compare.zero}

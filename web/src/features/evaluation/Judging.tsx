@@ -12,20 +12,28 @@ import { shell } from '../../parts/request'
 import { Skeleton } from '../../parts/Skeleton'
 import { common, evaluation as text } from '../../text'
 import { JudgeField } from './JudgeField'
+import { slow, Waiting } from './Waiting'
 import { CHANGES, type Evaluation } from './words'
 
 export function JudgeAgain({ evaluation, close }: { evaluation: Evaluation; close: () => void }) {
   const [, go] = useLocation()
   const [judge, setJudge] = useState('')
+  const [waited, wait] = useState<Schemas['JudgingView'] | null>(null)
   const act = useAct(
-    () => send('post', '/api/evaluations/{evaluation_id}/judge', { at: { evaluation_id: evaluation.id }, query: { judge: judge.trim() } }),
+    () =>
+      send('post', '/api/evaluations/{evaluation_id}/judge', {
+        at: { evaluation_id: evaluation.id },
+        query: { judge: judge.trim(), ...(slow(judge) ? { mode: 'async' } : {}) },
+      }),
     CHANGES,
     (made) => {
+      if ('job' in made) return wait(made)
       say(text.judging.done(made.judge))
       close()
       go(`/evaluations/${made.id}`)
     },
   )
+  if (waited) return <Waiting judging={waited} close={close} />
   return (
     <Confirm
       title={text.judging.title}

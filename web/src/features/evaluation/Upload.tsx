@@ -1,7 +1,7 @@
 import { useState } from 'react'
 import { useLocation } from 'wouter'
 
-import { send } from '../../api/client'
+import { send, type Schemas } from '../../api/client'
 import { useAct, useGet } from '../../api/hooks'
 import { Confirm } from '../../parts/Dialog'
 import { Field } from '../../parts/Field'
@@ -9,6 +9,7 @@ import { say } from '../../parts/notices'
 import { ProblemBox } from '../../parts/Problem'
 import { evaluation as text } from '../../text'
 import { JudgeField } from './JudgeField'
+import { slow, Waiting } from './Waiting'
 import { CHANGES } from './words'
 
 const words = text.upload
@@ -26,13 +27,16 @@ export function Upload({ close }: { close: () => void }) {
   const [values, setValues] = useState<Record<string, string>>({})
   const set = chosen || (known[0]?.name ?? ANOTHER)
   const called = name.trim() || (answers?.name.replace(/\.[^.]*$/, '') ?? '')
+  const [waited, wait] = useState<Schemas['JudgingView'] | null>(null)
   const act = useAct(
     async (file: File) => {
       const eval_set = set === ANOTHER && items ? (await send('post', '/api/eval-sets', { upload: items })).name : set
-      return send('post', '/api/evaluations', { query: { ...values, name: called, eval_set }, upload: file })
+      const mode = slow(values['judge'] ?? '') ? { mode: 'async' } : {}
+      return send('post', '/api/evaluations', { query: { ...values, ...mode, name: called, eval_set }, upload: file })
     },
     [...CHANGES, '/api/eval-sets'],
     (made) => {
+      if ('job' in made) return wait(made)
       say(words.done(made.name))
       close()
       go(`/evaluations/${made.id}`)
@@ -52,6 +56,7 @@ export function Upload({ close }: { close: () => void }) {
       )}
     </Field>
   )
+  if (waited) return <Waiting judging={waited} close={close} />
   return (
     <Confirm
       title={words.title}

@@ -7,6 +7,7 @@ import type { Schemas } from '../../api/client'
 import { queryClient } from '../../api/hooks'
 import { Output } from './ItemDialog'
 import Leaderboard from './Leaderboard'
+import { slow, Waiting } from './Waiting'
 
 beforeEach(() => {
   // Nothing has a size here, and rows out of view are not drawn.
@@ -70,4 +71,19 @@ test('what a model wrote is text, never HTML, and the answer found is marked whe
   const mark = container.querySelector('mark')
   expect(mark?.textContent).toBe('7')
   expect(mark?.previousSibling?.textContent).toContain('so ')
+})
+
+test('a judging that a worker does says how far it is, and its page is opened once it is done', async () => {
+  const judging: Schemas['JudgingView'] = { job: 7, state: 'running', reason: null, judge: 'llm', n: 40, n_judged: 0, evaluation_id: null }
+  const answer = vi.spyOn(globalThis, 'fetch').mockImplementation(() => Promise.resolve(Response.json({ ...judging, n_judged: 12 })))
+  const close = vi.fn()
+  shown(<Waiting judging={judging} close={close} />)
+  expect(await screen.findByText('12 of 40 outputs judged')).toBeTruthy()
+  expect(screen.getByText('A worker asks the judge.')).toBeTruthy()
+  expect(String(answer.mock.calls[0]?.[0])).toBe('/api/judgings/7')
+  cleanup()
+  shown(<Waiting judging={{ ...judging, state: 'done', n_judged: 40, evaluation_id: 'made' }} close={close} />)
+  expect(close).toHaveBeenCalledOnce()
+  expect(window.location.pathname).toBe('/evaluations/made')
+  expect([slow('llm:repeat=1'), slow('numeric'), slow('')]).toEqual([true, false, false])
 })
