@@ -29,11 +29,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The browser's tests have a process of their own: beside asyncio tests they fail.
+# The browser's tests have a process of their own: within one, asyncio tests make them fail. They mostly wait, so they run
+# beside the others and are told after them; a job of its own (set -m) hears Ctrl-C only where it is passed on.
 test: .venv/.torch .venv/.reasoning-gym web
 	cd web && npm run check --silent && npm test --silent
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
-	$(BIN)/python -m pytest -p no:randomly tests/e2e $(ARGS)
+	@mkdir -p .cache; set -m; $(BIN)/python -m pytest -p no:randomly tests/e2e $(ARGS) >.cache/e2e.txt 2>&1 & browser=$$!; set +m; \
+	trap 'kill -INT $$browser' INT TERM; failed=0; \
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) || failed=1; \
+	wait $$browser || failed=1; cat .cache/e2e.txt; exit $$failed
 
 # The built app lies in src/tunix_rt/web/dist, out of git. The stamp is a checksum of all that it is made from.
 WEB_SOURCES = web/package.json web/package-lock.json web/.npmrc web/index.html web/vite.config.ts web/tsconfig.json web/openapi.json web/src web/public

@@ -22,6 +22,9 @@ hypothesis.settings.load_profile("tests")
 # Trainings by JAX here are small, and so are their programs: all of them are kept for the next process.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+# In models this small a second thread of PyTorch's only spins, and takes the core from another test.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 os.environ.pop("TUNIX_RT_URL", None)
 os.environ.pop("TUNIX_RT_DATABASE_URL", None)
 

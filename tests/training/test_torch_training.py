@@ -22,7 +22,10 @@ def train(folder: Path, **changes: Any) -> tuple[Outcome, Events]:
     return load("torch").train(job(folder, **{"emit": events} | changes)), events
 
 
-def test_a_training_that_is_killed_goes_on_in_another_process_bit_for_bit(tmp_path: Path) -> None:
+def test_a_training_that_is_killed_goes_on_in_another_process_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # sums are divided among them
     whole, told = train(tmp_path / "whole")[1].losses(), {}
     words = [sys.executable, "-m", "tests.training.make_engine", str(tmp_path / "killed"), "torch"]
     with subprocess.Popen(words, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as child:
