@@ -3,13 +3,15 @@
 Nothing here imports jax, so that the settings come in time.
 """
 
+import ctypes
 import hashlib
 import os
 import platform
 import sys
 from pathlib import Path
 
-from tunix_rt.training.engines.freed_memory import keep_freed_memory
+# glibc's mallopt codes (malloc.h)
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def prepare_environment() -> None:
@@ -29,7 +31,7 @@ def prepare_environment() -> None:
             os.environ[name.upper()] = str(value)
             if jax is not None:  # imported before us, in a notebook say: it has read its environment
                 jax.config.update(name, value)
-    keep_freed_memory()
+    _keep_freed_memory()
 
 
 def compilation_cache() -> Path:
@@ -54,3 +56,19 @@ def _processor() -> str:
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def _keep_freed_memory() -> None:
+    """Let malloc keep large blocks that are freed.
+
+    XLA's CPU runtime allocates its temporaries anew in every step; given back to the system each time, their pages
+    are faulted in and zeroed again, a quarter of a small model's step. A thread's own arena ends at 64 MB and would
+    map more than that anew, hence one arena for all.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # absent in musl
+        mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -7,7 +7,6 @@ import torch
 
 from tunix_rt.base.errors import BadInput
 from tunix_rt.training.config import MeshChoice
-from tunix_rt.training.engines.freed_memory import keep_freed_memory
 
 _KINDS = ("auto", "cpu", "gpu", "tpu")
 _GET_GPU = (
@@ -82,8 +81,6 @@ def make_exact(processes: int = 1) -> None:
     torch.use_deterministic_algorithms(True, warn_only=device().type == "cuda")
     torch.utils.deterministic.fill_uninitialized_memory = False  # we read nothing that was not written
     torch.set_float32_matmul_precision("highest")
-    if device().type == "cpu":
-        keep_freed_memory()
 
 
 def threads() -> int:
