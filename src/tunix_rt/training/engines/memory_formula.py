@@ -58,7 +58,7 @@ def held(config: TrainingConfig, d: Dimensions, *, in_place: bool = False) -> di
     }
 
 
-def _logits_bytes(config: TrainingConfig, d: Dimensions, shape: Shape) -> int:
+def logits_bytes(config: TrainingConfig, d: Dimensions, shape: Shape) -> int:
     """Bytes of the logits that PyTorch holds at once: float32, their products' type, and the slope of capped ones."""
     chunk = config.loss_chunk or max(1, _LOGITS_BYTES // (4 * d.vocabulary))
     size = 4 + (2 if config.precision == "bfloat16" else 0) + (4 if d.final_softcap else 0)
@@ -88,7 +88,7 @@ def torch_formula(config: TrainingConfig, d: Dimensions, shape: Shape, available
     kept = stream * d.layers if config.activation_checkpointing else layer * d.layers
     if config.activation_offload:
         kept = layer  # which is going away, or has come back
-    parts, logits = held(config, d, in_place=True), _logits_bytes(config, d, shape)
+    parts, logits = held(config, d, in_place=True), logits_bytes(config, d, shape)
     accumulated = parts["gradients"] if config.accumulation > 1 else 0
     table = 4 * d.vocabulary * d.width if config.method == "full" else 0
     at_the_loss = accumulated + kept + 6 * stream + logits + table * (1 if size == 4 else 2)

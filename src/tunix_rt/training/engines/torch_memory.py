@@ -13,6 +13,10 @@ from tunix_rt.training.engines import memory_formula, model_folder, torch_device
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
 
+# glibc's heap holds blocks of up to so many bytes (DEFAULT_MMAP_THRESHOLD_MAX); larger ones come and go by themselves.
+_HEAP_BLOCK = 32 * 2**20
+_HOLES = 0.45  # of what comes and goes there, measured: benchmarks/log.md
+
 
 def memory(
     config: TrainingConfig, shape: Shape, vocabulary: int, base: Path | None, exactly: Callable[[Memory], bool]
@@ -22,13 +26,22 @@ def memory(
     mesh = torch_devices.mesh(config.mesh)
     shape = replace(shape, rows=-(-shape.rows // math.prod(mesh)))
     rough = memory_formula.torch_formula(config, d, shape, available())
-    told = _of_each(rough, d, mesh)
+    told = _of_each(_with_holes(rough, config, d, shape), d, mesh)
     if not exactly(told):
         return told
     # Imports transformers, which takes seconds that a refusal by formula need not wait for.
     fake = importlib.import_module("tunix_rt.training.engines.torch_fake")
     peak, method = memory_formula.by_layers(lambda d: fake.peak(config, d, shape), d, "fake tensors")
-    return _of_each(memory_formula.split(rough, peak, method), d, mesh)
+    return _of_each(_with_holes(memory_formula.split(rough, peak, method), config, d, shape), d, mesh)
+
+
+def _with_holes(counted: Memory, config: TrainingConfig, d: Dimensions, shape: Shape) -> Memory:
+    """With what a CPU's process has besides: between the blocks of a heap lies memory that no other block fits into."""
+    if torch_devices.device().type != "cpu" or 4 * shape.rows * shape.width * d.width > _HEAP_BLOCK:
+        return counted
+    logits = counted.logits if memory_formula.logits_bytes(config, d, shape) < _HEAP_BLOCK else 0
+    holes = int(_HOLES * (counted.gradients + counted.activations + logits))
+    return replace(counted, temporary=counted.temporary + holes)
 
 
 def _of_each(alone: Memory, d: Dimensions, mesh: tuple[int, int]) -> Memory:
