@@ -170,7 +170,6 @@ class _Rounds(RowBatches):
 
 def ours(name: str, folder: Path, count: int | None) -> None:
     """Take turns as one of our engines."""
-    jax_environment.prepare_environment()
     rows, clock, known = read(folder, count), _Clock(), Folder(folder / "tokenizer")
     config = settings(OURS[name], rows)
     batches = _Rounds(clock, rows, [], config, padding=known.padding)
