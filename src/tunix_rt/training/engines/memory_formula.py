@@ -17,6 +17,7 @@ from tunix_rt.training.engines.memory import Memory, Shape
 
 TRAINED_BYTES = 4  # parameters that are trained, their gradients and the optimizer stay float32
 _LOGITS_BYTES = 256 * 2**20  # where loss_chunk is left open, both engines hold at most so much of the logits
+PLAIN_TOKENS = 256  # PyTorch's attention to so many on a CPU keeps its weights
 _LOGIT_COPIES = 3  # logits, their exponentials and their gradient
 
 # A deeper model than this is looked at with two small numbers of layers instead, and continued in a straight line,
@@ -71,9 +72,9 @@ def torch_formula(config: TrainingConfig, d: Dimensions, shape: Shape, available
     Small models with activation checkpointing, and narrow ones with an adapter in bfloat16, come out higher.
 
     Of a layer and token are kept for going back: what each norm is given, and what it gives where a product follows,
-    queries, keys and values, what attention mixed by trace and together, and four inner vectors of the MLP; of capped
-    attention two rows of weights a head. Gradients come as these go: the most is held when the loss is taken, which
-    makes that of the output table, or at the end.
+    queries, keys and values, what attention mixed by trace and together, four inner vectors of the MLP, and where
+    attention is not fused a row of weights a head, capped two. Gradients come as these go: the most is held when the
+    loss is taken, which makes that of the output table, or at the end.
     """
     tokens, size = shape.rows * shape.width, compute_bytes(config)
     heads, keys = d.heads * d.head_size, d.kv_heads * d.head_size
@@ -82,6 +83,9 @@ def torch_formula(config: TrainingConfig, d: Dimensions, shape: Shape, available
     if d.attention_softcap:
         seen = tokens * d.heads * shape.width * (2 * size + (2 if size == 2 else 0))
         keys = heads  # each query head is given its own
+    elif size == 4 and (shape.packed or shape.width <= PLAIN_TOKENS):
+        seen = tokens * d.heads * min(shape.width, PLAIN_TOKENS) * size
+        keys = heads
     inner = 3 * heads + 2 * keys + 4 * d.hidden + (3 * heads if d.attention_softcap else 0)
     normed = (6 if d.gemma else 4) * stream + ((heads + keys) * tokens * size if d.qk_norm else 0)
     layer = normed + tokens * size * inner + seen + (2 * stream if size == 2 else 0)
@@ -174,12 +178,12 @@ def split(rough: Memory, peak: int, method: str) -> Memory:
 def full_batch(shape: Shape) -> Batch:
     """The largest micro-batch, as full as a batch can be."""
     size = (shape.rows, shape.width)
-    ones = np.ones(size, np.int32)
+    places = np.broadcast_to(np.arange(shape.width, dtype=np.int32), size)
     return Batch(
-        tokens=ones,
+        tokens=np.ones(size, np.int32),
         supervised=np.ones(size, np.bool_),
         lengths=np.full(shape.rows, shape.width, np.int32),
         weight=1.0,
-        segments=ones if shape.packed else None,
-        positions=ones if shape.packed else None,
+        segments=1 + places // PLAIN_TOKENS if shape.packed else None,
+        positions=places % PLAIN_TOKENS if shape.packed else None,
     )

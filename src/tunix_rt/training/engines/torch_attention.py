@@ -7,12 +7,15 @@ Axes: H heads, K of keys and values, N tokens of all traces, T of one, D of a he
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface
+
+from tunix_rt.training.engines import memory_formula
 
 _NAME = "tunix_rt_by_trace"
 
@@ -41,18 +44,28 @@ def by_trace(
         sliding_window: how many tokens a token sees, itself among them; None: all before it.
         softcap: scores are squeezed into this many, both ways (arXiv:2408.00118, section 2).
     """
-    of_each = (states.split(trace_lengths, dim=2) for states in (query, key, value))
-    mixed = [_mixed(q, k, v, scaling, sliding_window, softcap) for q, k, v in zip(*of_each, strict=True)]
+    of_each = zip(*(states.split(trace_lengths, dim=2) for states in (query, key, value)), strict=True)
+    limit = _plain_up_to(query, softcap)
+    unseen = _unseen(max((n for n in trace_lengths if n <= limit), default=0), sliding_window, query)
+    mixed = [
+        _plainly(q, k, v, scaling, softcap, unseen) if q.shape[2] <= limit else _fused(q, k, v, scaling, sliding_window)
+        for q, k, v in of_each
+    ]
     return torch.cat([each.transpose(1, 2) for each in mixed], dim=1), None
 
 
-def _mixed(query: Any, key: Any, value: Any, scaling: float, window: int | None, softcap: float | None) -> Any:
-    length = query.shape[2]
-    if window is not None and window >= length:
-        window = None
+def _plain_up_to(query: Any, softcap: float | None) -> float:
+    """Tokens of a trace up to which attention is plain products: PyTorch's fused kernel knows no cap, and is slower on
+    a CPU for short traces (a third at 128 tokens, not at all beyond 256)."""
     if softcap:
-        return _capped(query, key, value, scaling, softcap, window)
-    mask = None if window is None else _seen(length, window, query.device)
+        return math.inf
+    precise = query.dtype == torch.float32 and not torch.is_autocast_enabled(query.device.type)
+    return memory_formula.PLAIN_TOKENS if precise and query.device.type == "cpu" else 0
+
+
+def _fused(query: Any, key: Any, value: Any, scaling: float, window: int | None) -> Any:
+    length = query.shape[2]
+    mask = None if window is None or window >= length else _unseen(length, window, query) == 0
     return functional.scaled_dot_product_attention(
         query,
         key,
@@ -64,17 +77,22 @@ def _mixed(query: Any, key: Any, value: Any, scaling: float, window: int | None,
     )
 
 
-def _capped(query: Any, key: Any, value: Any, scaling: float, softcap: float, window: int | None) -> Any:
-    groups = query.shape[1] // key.shape[1]
-    key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
-    scores = softcap * torch.tanh(query @ key.transpose(2, 3) * (scaling / softcap))
-    unseen = ~_seen(query.shape[2], window or query.shape[2], query.device)
-    return scores.masked_fill(unseen, -torch.inf).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+def _plainly(query: Any, key: Any, value: Any, scaling: float, softcap: float | None, unseen: Any) -> Any:
+    length, groups = query.shape[2], query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
+    unseen = unseen[:length, :length]
+    if softcap:
+        scores = softcap * torch.tanh(query @ key.transpose(2, 3) * (scaling / softcap)) + unseen
+    else:
+        scores = torch.baddbmm(unseen, query[0], key[0].transpose(1, 2), alpha=scaling)[None]
+    return scores.softmax(-1, dtype=torch.float32).to(value.dtype) @ value
 
 
-def _seen(length: int, window: int, device: Any) -> Any:
-    """Which tokens a token sees, bool (T, T)."""
-    return torch.ones((length, length), dtype=torch.bool, device=device).tril().triu(1 - window)
+def _unseen(length: int, window: int | None, like: Any) -> Any:
+    """What is added to scores, (T, T): 0 where a token sees another, else minus infinity."""
+    seen = torch.ones((length, length), dtype=torch.bool, device=like.device).tril().triu(1 - (window or length))
+    return torch.zeros((length, length), dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
 
 
 AttentionInterface.register(_NAME, by_trace)
