@@ -15,7 +15,7 @@ from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
 
 # glibc's heap holds blocks of up to so many bytes (DEFAULT_MMAP_THRESHOLD_MAX); larger ones come and go by themselves.
 _HEAP_BLOCK = 32 * 2**20
-_HOLES = 0.45  # of what comes and goes there, measured: benchmarks/log.md
+_HOLES = 0.45  # of what comes and goes there, with accumulation twice as much; measured: benchmarks/log.md
 
 
 def memory(
@@ -40,7 +40,8 @@ def _with_holes(counted: Memory, config: TrainingConfig, d: Dimensions, shape: S
     if torch_devices.device().type != "cpu" or 4 * shape.rows * shape.width * d.width > _HEAP_BLOCK:
         return counted
     logits = counted.logits if memory_formula.logits_bytes(config, d, shape) < _HEAP_BLOCK else 0
-    holes = int(_HOLES * (counted.gradients + counted.activations + logits))
+    share = _HOLES * (2 if config.accumulation > 1 else 1)
+    holes = int(share * (counted.gradients + counted.activations + logits))
     return replace(counted, temporary=counted.temporary + holes)
 
 
