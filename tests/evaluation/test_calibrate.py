@@ -107,7 +107,7 @@ def test_length_bias_is_the_correlation_of_error_and_length(settings: Settings) 
     rejected = [len(line.output) for line, error in zip(lines, errors, strict=True) if error == -1]
     assert found.length_difference.value == pytest.approx(np.mean(accepted) - np.mean(rejected), abs=1e-9)
     welch = stats.ttest_ind(accepted, rejected, equal_var=False).confidence_interval()
-    assert found.length_difference.ci == pytest.approx((welch.low, welch.high), rel=1e-4)
+    assert found.length_difference.ci == pytest.approx((welch.low, welch.high), rel=1e-9)
     fisher = stats.pearsonr(errors, np.log1p([len(line.output) for line in lines])).confidence_interval()
     assert found.length_bias.ci == pytest.approx((fisher.low, fisher.high), abs=1e-9)
 
@@ -120,7 +120,7 @@ def test_the_length_of_a_few_wrong_verdicts_says_nothing() -> None:
     assert length_difference(error, length).value is None
     welch = stats.ttest_ind(length[:5], length[39:], equal_var=False).confidence_interval()
     error[[4, 39]] = 1, -1
-    assert length_difference(error, length).ci == pytest.approx((welch.low, welch.high), abs=0.01)
+    assert length_difference(error, length).ci == pytest.approx((welch.low, welch.high), rel=1e-9)
 
 
 @pytest.mark.parametrize(("table", "n"), [((0.6, 0.01, 0.01, 0.38), 30)])

@@ -11,7 +11,15 @@ from torch.nn import functional
 
 from tests.training.test_engine_model import FOLDERS, SMALL, VOCABULARY
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import Batch, architecture, torch_attention, torch_loss, torch_norm, torch_offload
+from tunix_rt.training.engines import (
+    Batch,
+    architecture,
+    memory_formula,
+    torch_attention,
+    torch_loss,
+    torch_norm,
+    torch_offload,
+)
 
 LENGTHS = (20, 3, 11, 20)  # of four traces; Gemma's windows are 7
 WIDTH = 32
@@ -69,7 +77,11 @@ def gradient(model: Any, loss: Any) -> list[Any]:
     return [value.grad.clone() for value in model.parameters()]
 
 
-def test_padded_and_packed_traces_have_the_loss_and_gradient_of_each_alone(model: Any) -> None:
+@pytest.mark.parametrize("plain_tokens", [256, 12], ids=["plain", "plain and fused"])
+def test_padded_and_packed_traces_have_the_loss_and_gradient_of_each_alone(
+    model: Any, plain_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_formula, "PLAIN_TOKENS", plain_tokens)
     d = architecture.from_json(model.config.to_dict(), Path("here"))
     loss = alone(model)
     expected = gradient(model, loss)
