@@ -9,10 +9,11 @@ weights on the same rows (GSM8K's training solutions, rendered by the project; g
 hand), the loss on the completions alone, AdamW, clipping at 1, a constant learning rate, 16 rows a step or, where rows
 are packed, as many tokens as they have on average. TRL is its SFTTrainer with SFTConfig's defaults, but for what the
 table names and without gradient checkpointing, which would slow it. Ours goes through the engine's own contract, events
-and all. Each contender is a process of its own on all cores. A round is an epoch, so that everybody trains the same
-tokens; the first epoch, in which programs are compiled, is not counted. Rounds alternate between the contenders;
-figures are medians, of tokens without padding. CPU time stands beside wall time, since other work on the machine moves
-it less. With --check each trains one step of the same 16 rows before: equal losses say that all compute the same.
+and all, with malloc as the worker sets it. Each contender is a process of its own on all cores. A round is an epoch, so
+that everybody trains the same tokens; the first epoch, in which programs are compiled, is not counted. Rounds alternate
+between the contenders; figures are medians, of tokens without padding. CPU time stands beside wall time, since other
+work on the machine moves it less. With --check each trains one step of the same 16 rows before: equal losses say that
+all compute the same.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import numpy as np
 from benchmarks.contenders import ROOT, Process, Turns
 from tunix_rt.base.errors import BadInput
 from tunix_rt.traces.importers import gsm8k
-from tunix_rt.training import render, tokenizer
+from tunix_rt.training import malloc, render, tokenizer
 from tunix_rt.training.batches import RowBatches
 from tunix_rt.training.config import DataChoice, TrainingConfig
 from tunix_rt.training.engines import Batch, Job, architecture, jax_environment, load, model_folder
@@ -255,7 +256,9 @@ def theirs(name: str, folder: Path, count: int | None) -> None:
 def start(name: str, folder: Path, count: int | None = None) -> Process:
     """A contender that has trained its first epoch of so many rows."""
     command = [sys.executable, "-m", "benchmarks.training", "--contender", name, str(folder), str(count or 0)]
-    return Process(command, folder / f"{name}.log", {"PYTHONPATH": str(TRL)} if name in THEIRS else None)
+    return Process(
+        command, folder / f"{name}.log", {"PYTHONPATH": str(TRL)} if name in THEIRS else malloc.environment()
+    )
 
 
 def main() -> None:

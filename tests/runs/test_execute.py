@@ -329,6 +329,19 @@ async def test_a_process_has_no_database_and_no_stdin(
     assert (await shown(api, run))["stdout"] == "True False\n"
 
 
+@pytest.mark.parametrize("own", [None, "glibc.malloc.check=1"])
+async def test_a_process_has_malloc_as_its_plan_counts_on_unless_the_user_sets_it(
+    api: httpx.AsyncClient, hand: Hand, monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if own:
+        monkeypatch.setenv("GLIBC_TUNABLES", own)
+    run = await make.run(api)
+    await done(hand, "print(os.environ['GLIBC_TUNABLES'], flush=True); end()")
+    told = (await shown(api, run))["stdout"].strip()
+    assert told == own if own else "glibc.malloc.tcache_count=0" in told.split(":")
+
+
 async def test_a_run_whose_folder_cannot_be_made_fails_or_waits_and_never_hangs(
     api: httpx.AsyncClient, hand: Hand
 ) -> None:

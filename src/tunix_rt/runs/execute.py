@@ -19,6 +19,7 @@ from tunix_rt.jobs.lifeline import Lifeline
 from tunix_rt.runs import logs, states
 from tunix_rt.runs.follow import Follower, Update
 from tunix_rt.runs.states import CHANNEL, RunStatus
+from tunix_rt.training import malloc
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ async def execute(
                 stdout=out,
                 stderr=err,
                 cwd=folder,
-                env=lifeline.environment,
+                env=lifeline.environment | malloc.environment(),
                 pass_fds=[lifeline.descriptor],
                 start_new_session=True,
             )

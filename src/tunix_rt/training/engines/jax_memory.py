@@ -47,7 +47,7 @@ def memory(
     )
     if not exactly(rough):
         return rough
-    peak, method = memory_formula.by_layers(lambda d: _peak(config, d, shape, mesh), d, "compiler")
+    (peak,), method = memory_formula.by_layers(lambda d: (_peak(config, d, shape, mesh),), d, "compiler")
     return memory_formula.split(rough, peak, method)
 
 

@@ -32,7 +32,7 @@ class Memory:
         activations: what is kept for going back, and all that is held in between.
         logits: with the copies that their loss makes.
         temporary: the batch; in JAX also as much as the trained parameters, for what the formula does not name; in
-            PyTorch on a CPU what malloc holds and cannot use.
+            PyTorch on a CPU the holes in malloc's heap.
         available: what the device has free; None: unknown.
     """
 

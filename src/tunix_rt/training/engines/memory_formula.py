@@ -150,16 +150,18 @@ def jax_formula(
     )
 
 
-def by_layers(peak: Callable[[Dimensions], int], d: Dimensions, method: str) -> tuple[int, str]:
-    """A peak that takes time by the layer: a deep model's is continued from two shallow ones'.
+def by_layers(
+    sizes: Callable[[Dimensions], tuple[int, ...]], d: Dimensions, method: str
+) -> tuple[tuple[int, ...], str]:
+    """Sizes that take time by the layer: a deep model's are continued from two shallow ones'.
 
     Returns:
         bytes, and the method with what was left out.
     """
     if d.layers <= _DEEPEST:
-        return peak(d), method
-    few, more = (peak(replace(d, layers=layers, sliding=d.sliding[:layers])) for layers in (_FEW, _MORE))
-    whole = more + (more - few) * (d.layers - _MORE) // (_MORE - _FEW)
+        return sizes(d), method
+    few, more = (sizes(replace(d, layers=layers, sliding=d.sliding[:layers])) for layers in (_FEW, _MORE))
+    whole = tuple(y + (y - x) * (d.layers - _MORE) // (_MORE - _FEW) for x, y in zip(few, more, strict=True))
     return whole, f"{method}, by {_FEW} and {_MORE} of {d.layers} layers"
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import torch
 
+from tunix_rt.training import malloc
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines import memory_formula, model_folder, torch_devices, work
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.memory import Memory, Shape, free_bytes
 
-# glibc's heap holds blocks of up to so many bytes (DEFAULT_MMAP_THRESHOLD_MAX); larger ones come and go by themselves.
-_HEAP_BLOCK = 32 * 2**20
-_HOLES = 0.45  # of what comes and goes there, with accumulation twice as much; measured: benchmarks/log.md
+_HOLES = 0.38  # by formula, of what comes and goes in the heap: about what `torch_fake` makes of the blocks themselves
 
 
 def memory(
@@ -26,22 +25,25 @@ def memory(
     mesh = torch_devices.mesh(config.mesh)
     shape = replace(shape, rows=-(-shape.rows // math.prod(mesh)))
     rough = memory_formula.torch_formula(config, d, shape, available())
-    told = _of_each(_with_holes(rough, config, d, shape), d, mesh)
+    told = _of_each(_with_holes(rough, _roughly(rough, config, d, shape)), d, mesh)
     if not exactly(told):
         return told
     # Imports transformers, which takes seconds that a refusal by formula need not wait for.
     fake = importlib.import_module("tunix_rt.training.engines.torch_fake")
-    peak, method = memory_formula.by_layers(lambda d: fake.peak(config, d, shape), d, "fake tensors")
-    return _of_each(_with_holes(memory_formula.split(rough, peak, method), config, d, shape), d, mesh)
+    (peak, holes), method = memory_formula.by_layers(lambda d: fake.peak(config, d, shape), d, "fake tensors")
+    return _of_each(_with_holes(memory_formula.split(rough, peak, method), holes), d, mesh)
 
 
-def _with_holes(counted: Memory, config: TrainingConfig, d: Dimensions, shape: Shape) -> Memory:
-    """With what a CPU's process has besides: between the blocks of a heap lies memory that no other block fits into."""
-    if torch_devices.device().type != "cpu" or 4 * shape.rows * shape.width * d.width > _HEAP_BLOCK:
-        return counted
-    logits = counted.logits if memory_formula.logits_bytes(config, d, shape) < _HEAP_BLOCK else 0
-    share = _HOLES * (2 if config.accumulation > 1 else 1)
-    holes = int(share * (counted.gradients + counted.activations + logits))
+def _roughly(rough: Memory, config: TrainingConfig, d: Dimensions, shape: Shape) -> int:
+    """Bytes of the holes in a CPU's heap; with activation checkpointing more is made there, a layer after the other."""
+    if torch_devices.device().type != "cpu" or 4 * shape.rows * shape.width * d.width > malloc.HEAP_BLOCK:
+        return 0
+    logits = rough.logits if memory_formula.logits_bytes(config, d, shape) <= malloc.HEAP_BLOCK else 0
+    share = _HOLES * (2 if config.activation_checkpointing else 1)
+    return int(share * (rough.gradients + rough.activations + logits))
+
+
+def _with_holes(counted: Memory, holes: int) -> Memory:
     return replace(counted, temporary=counted.temporary + holes)
 
 

@@ -167,6 +167,7 @@ class Trainer:
             loss = self.loss(self._team.share(batch)) / batch.weight
             (loss * self._team.size / config.accumulation).backward()  # a team's gradient is the mean of its members'
             losses.append(loss.detach())
+            del loss  # and the graph behind it, before the next one is made
             tokens += int(batch.lengths.sum())
             ids.append(batch.ids)
         norm = clip(self.parameters, config.clip_norm, self._team)

@@ -1,0 +1,17 @@
+"""How glibc's malloc serves a training: read when a process starts, so set by whoever starts it. Others ignore it."""
+
+import os
+
+HEAP_BLOCK = 32 * 2**20
+"""Bytes up to which a block lies in the heap, between others; a larger one comes and goes by itself."""
+
+# A thread keeps small blocks that are freed, which then part the large ones around them, so that PyTorch's next tensors
+# do not fit between. With none kept a step with activation checkpointing takes 0.7 of the memory (benchmarks/log.md).
+# What is freed at the heap's end stays ours, or each step would fault it in again.
+_TUNABLES = {"tcache_count": 0, "mmap_threshold": HEAP_BLOCK, "trim_threshold": 2**40}
+
+
+def environment() -> dict[str, str]:
+    """Variables for a training's process; what the user has set stands."""
+    chosen = ":".join(f"glibc.malloc.{name}={value}" for name, value in _TUNABLES.items())
+    return {} if "GLIBC_TUNABLES" in os.environ else {"GLIBC_TUNABLES": chosen}
