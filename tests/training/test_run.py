@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,3 +180,12 @@ def test_a_model_answers_with_its_own_tokenizer_and_stop_tokens(shell: Shell) ->
     assert [line["id"] for line in lines] == [item["id"] for item in items]
     assert {line["finish_reason"] for line in lines} <= {"stop", "length"}
     assert all(line["completion_tokens"] <= 12 for line in lines)
+
+
+def test_a_training_has_malloc_as_its_plan_counts_on(shell: Shell) -> None:
+    process = train(shell, "settled")
+    until(process, lambda: bool(events(shell, "settled")))
+    environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+    process.kill()
+    process.communicate()
+    assert b"glibc.malloc.tcache_count=0" in environment

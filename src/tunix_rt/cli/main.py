@@ -14,6 +14,7 @@ import click
 from tunix_rt import __version__
 from tunix_rt.base.errors import Problem
 from tunix_rt.cli.lazy import Lazy
+from tunix_rt.training import malloc
 
 # name -> (module:attribute, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -56,6 +57,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
     debug = "--debug" in arguments
+    if "train" in arguments:
+        malloc.settle(arguments)
     try:
         code = root.main(args=arguments, prog_name="tunix-rt", standalone_mode=False)
         sys.stdout.flush()

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tunix_rt.base.errors import DiskFull, Fault, NotFound, Problem, Unavailable
-from tunix_rt.training import lifeline, signals, story
+from tunix_rt.training import lifeline, malloc, signals, story
 from tunix_rt.training.record import FAULTS, recorded
 
 COMPLETED, UNEXPECTED, REFUSED, MACHINE, STOPPED = 0, 1, 2, 75, 130
@@ -143,4 +143,5 @@ def _say(text: str, stream: Any) -> None:
 
 
 if __name__ == "__main__":
+    malloc.settle(sys.argv[1:])
     sys.exit(main())
