@@ -6,7 +6,7 @@ trains four steps, so that all is compiled and warm. Freed memory is given back 
 Measured is what VmHWM rose above the process as it stood, plus the bytes of the arrays that stood there: the larger of
 two such rounds, with malloc set as the worker sets it.
 Batches are as full as they can be. Bars: within 10 % (JAX) and 20 % (PyTorch), never more than 5 % under.
-`held out` are configs on which nothing in the plan was chosen.
+`held out` are configs that came later; PyTorch's share of holes was chosen on all of its configs but the last.
 """
 
 import argparse

@@ -96,6 +96,16 @@ def test_a_completed_run_has_its_model_its_story_and_one_end(whole: tuple[RunFol
     assert lines[-1] == "Completed: 24 steps"
 
 
+def test_a_child_that_is_started_by_hand_has_malloc_as_its_plan_counts_on(tmp_path: Path) -> None:
+    process = start(run_folder(tmp_path).path)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+    process.kill()
+    process.communicate()
+    assert b"glibc.malloc.tcache_count=0" in environment
+
+
 def test_a_stop_between_two_steps_a_retry_and_a_signal_after_the_last_step_end_in_the_same_bits(
     tmp_path: Path, whole: tuple[RunFolder, str]
 ) -> None:

@@ -58,7 +58,7 @@ def main() -> None:
     as_json = "--json" in arguments
     debug = "--debug" in arguments
     if "train" in arguments:
-        malloc.settle(arguments)
+        malloc.settle(arguments)  # here, before the command's imports are done for nothing
     try:
         code = root.main(args=arguments, prog_name="tunix-rt", standalone_mode=False)
         sys.stdout.flush()

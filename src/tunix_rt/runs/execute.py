@@ -81,7 +81,7 @@ async def execute(
                 stdout=out,
                 stderr=err,
                 cwd=folder,
-                env=lifeline.environment | malloc.environment(),
+                env=lifeline.environment | malloc.environment(),  # which a training would begin again for
                 pass_fds=[lifeline.descriptor],
                 start_new_session=True,
             )

@@ -12,12 +12,11 @@ from flax import nnx
 from jax import Array
 from jax.sharding import PartitionSpec
 
-from tunix_rt.training.engines import jax_devices
+from tunix_rt.training.engines import jax_devices, memory_formula
 from tunix_rt.training.engines.jax_model import Decoder, logits
 
-# Where `loss_chunk` is left open, an accelerator holds logits of this many bytes at once.
-LOGITS_BYTES = 256 * 2**20
-# A CPU's cache holds less: of so many tokens, or of as many more as have a small vocabulary's logits in so many bytes.
+# A CPU's cache holds less than `memory_formula.LOGITS_BYTES`: of so many tokens, or of as many more as have a small
+# vocabulary's logits in so many bytes.
 _CPU_TOKENS, _CPU_BYTES = 128, 2**20
 # On a CPU, the rows whose largest activations fit into a core's cache (2 MiB, half for what they are computed from)
 # go through the whole model and back before the next ones: a sixth less time for the default config's step.
@@ -67,7 +66,9 @@ def chunk_tokens(model: Decoder) -> int:
     if model.loss_chunk is not None:
         return model.loss_chunk
     token = 4 * model.dimensions.vocabulary
-    return max(_CPU_TOKENS, _CPU_BYTES // token) if jax_devices.is_one_cpu() else max(1, LOGITS_BYTES // token)
+    if jax_devices.is_one_cpu():
+        return max(_CPU_TOKENS, _CPU_BYTES // token)
+    return max(1, memory_formula.LOGITS_BYTES // token)
 
 
 def _total(model: Decoder, tokens: Array, supervised: Array, *packed: Array) -> Array:

@@ -16,7 +16,7 @@ from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.memory import Memory, Shape
 
 TRAINED_BYTES = 4  # parameters that are trained, their gradients and the optimizer stay float32
-_LOGITS_BYTES = 256 * 2**20  # where loss_chunk is left open, both engines hold at most so much of the logits
+LOGITS_BYTES = 256 * 2**20  # where loss_chunk is left open, both engines hold at most so much of the logits
 PLAIN_TOKENS = 256  # PyTorch's attention to so many on a CPU keeps its weights
 _LOGIT_COPIES = 3  # logits, their exponentials and their gradient
 
@@ -61,7 +61,7 @@ def held(config: TrainingConfig, d: Dimensions, *, in_place: bool = False) -> di
 
 def logits_bytes(config: TrainingConfig, d: Dimensions, shape: Shape) -> int:
     """Bytes of the logits that PyTorch holds at once: float32, their products' type, and the slope of capped ones."""
-    chunk = config.loss_chunk or max(1, _LOGITS_BYTES // (4 * d.vocabulary))
+    chunk = config.loss_chunk or max(1, LOGITS_BYTES // (4 * d.vocabulary))
     size = 4 + (2 if config.precision == "bfloat16" else 0) + (4 if d.final_softcap else 0)
     return size * min(shape.rows * shape.width, chunk) * d.vocabulary
 

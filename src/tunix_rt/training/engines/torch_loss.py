@@ -11,12 +11,9 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from tunix_rt.training.config import TrainingConfig
-from tunix_rt.training.engines import Batch
+from tunix_rt.training.engines import Batch, memory_formula
 from tunix_rt.training.engines.architecture import Dimensions
 from tunix_rt.training.engines.torch_offload import offloading
-
-LOGITS_BYTES = 256 * 2**20
-"""Logits are held up to this many bytes at once where `loss_chunk` is left open."""
 
 
 class Loss(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -64,7 +61,7 @@ def total(model: Any, d: Dimensions, batch: Batch, loss_chunk: int | None = None
         input_ids=given[None], position_ids=place[None], use_cache=False, trace_lengths=lengths
     ).last_hidden_state[0]
     hidden, wanted = hidden.index_select(0, before), given.index_select(0, at)  # (S, D), (S,)
-    chunk = loss_chunk or max(1, LOGITS_BYTES // (4 * d.vocabulary))
+    chunk = loss_chunk or max(1, memory_formula.LOGITS_BYTES // (4 * d.vocabulary))
     return _Surprise.apply(hidden, model.lm_head.weight, wanted, d.final_softcap, chunk, torch.is_grad_enabled())
 
 
