@@ -10,7 +10,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from collections.abc import Mapping
 from importlib import util
 from pathlib import Path
 from typing import IO, Any
+
+from tests import ports
 
 FAST = {
     "fsync": "off",
@@ -104,7 +105,8 @@ class Postgres:
                 os.chown(path, self.user["user"], self.user["group"])
         self.process: subprocess.Popen[bytes] | None = None
         self.log: IO[bytes] | None = None
-        self.port = 0
+        self._reserved = ports.reserve()
+        self.port = ports.number(self._reserved)
 
     def _reachable(self) -> bool:
         if not self.user:
@@ -129,13 +131,9 @@ class Postgres:
         if made.returncode:
             raise RuntimeError(made.stdout + made.stderr)
         self.log = (self.folder / "log").open("ab")
-        for _ in range(5):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.port = free.getsockname()[1]
-            if self._launched():
-                return self
-        raise RuntimeError((self.folder / "log").read_text())
+        if not self._launched():
+            raise RuntimeError((self.folder / "log").read_text())
+        return self
 
     def restart(self, by: signal.Signals = signal.SIGINT) -> None:
         """Stop it and start it again, on its port and with its data.
@@ -165,7 +163,7 @@ class Postgres:
 
     def _ready(self) -> bool:
         assert self.process is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError):
                 lines = (self.data / "postmaster.pid").read_text().splitlines()
@@ -189,4 +187,5 @@ class Postgres:
                 self.process.kill()
         if self.log:
             self.log.close()
+        self._reserved.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -7,7 +7,6 @@ touched.
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from tests import ports
 from tests.runs.viewer import Event, parsed
 
 PATIENCE_SECONDS = 240.0
@@ -76,9 +76,8 @@ class System:
     ) -> None:
         self.folder, self.home = folder, folder / "home"
         self.command = [sys.executable, *command]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._reserved = ports.reserve()  # a server that is started again must get its port back
+        self.port = ports.number(self._reserved)
         kept = {key: value for key, value in os.environ.items() if not key.startswith("TUNIX_RT_")}
         kept["JAX_PLATFORMS"] = "cpu"
         named = {"home": self.home, "database_url": database_url, **settings}
@@ -105,6 +104,16 @@ class System:
 
         until(answers, "the server answers")
         return process
+
+    @contextlib.contextmanager
+    def away(self, by: signal.Signals = signal.SIGTERM, workers: int = 1) -> Iterator[None]:
+        """No server answers while the block runs: the newest one is ended by a signal, and another one takes its port."""
+        self.servers[-1].send_signal(by)
+        self.servers[-1].wait(60)
+        try:
+            yield
+        finally:
+            self.serve(workers)
 
     def said(self) -> str:
         """What all servers and workers said."""
@@ -144,6 +153,7 @@ class System:
                 kill(pid)
         for server in self.servers:
             server.wait()
+        self._reserved.close()
 
     # --- runs
 
