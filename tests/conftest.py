@@ -1,6 +1,7 @@
 """What tests share: a fresh database of each kind, the application on it, and its client."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -24,6 +25,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # In models this small a second thread of PyTorch's only spins, and takes the core from another test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell without job control ignores SIGINT in what it starts in the background, and children inherit that: a test that
+# interrupts a child would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.pop("TUNIX_RT_URL", None)
 os.environ.pop("TUNIX_RT_DATABASE_URL", None)
