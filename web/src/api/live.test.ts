@@ -4,7 +4,12 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { Live, renewer, takeRun, type RunRow } from './live'
 import type { ServerEvent } from './sse'
 
-afterEach(() => vi.unstubAllGlobals())
+const PATIENCE = { timeout: 60_000 }
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+  vi.useRealTimers()
+})
 
 const row = (run_id: string, status: string, step = 0) => ({ run_id, status, progress: { step, total_steps: 9, eta_seconds: null } }) as unknown as RunRow
 
@@ -42,14 +47,14 @@ test('however often something changes, it is asked for again one round after the
   for (let times = 0; times < 100; times++) renew(['datasets'])
   expect(asked).toEqual(['/api/datasets'])
   answer()
-  await vi.waitFor(() => expect(asked).toEqual(['/api/datasets', '/api/datasets']))
+  await vi.waitFor(() => expect(asked).toEqual(['/api/datasets', '/api/datasets']), PATIENCE)
   answer()
-  await new Promise((resolve) => setTimeout(resolve, 20))
   renew(['traces', 'unknown'])
-  expect(asked).toEqual(['/api/datasets', '/api/datasets', '/api/traces'])
+  await vi.waitFor(() => expect(asked).toEqual(['/api/datasets', '/api/datasets', '/api/traces']), PATIENCE)
 })
 
 test('a stream that breaks off comes back with the number of the last piece, and says so', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   const addresses: string[] = []
   let since = 0
   vi.stubGlobal('fetch', (url: string, { signal }: { signal: AbortSignal }) => {
@@ -65,8 +70,8 @@ test('a stream that breaks off comes back with the number of the last piece, and
   live.onReturn(() => (returned += 1))
   live.follow({ run: 'r', since: () => since, take: (events) => (since = Number(events.at(-1)?.id)) })
   const stop = live.start()
-  await vi.waitFor(() => expect(addresses.length).toBe(4), { timeout: 10_000 })
+  while (addresses.length < 4) await vi.advanceTimersByTimeAsync(1_000)
   stop()
   expect(addresses).toEqual(['/api/events?run=r', '/api/events?run=r&since_seq=1', '/api/events?run=r&since_seq=1', '/api/events?run=r&since_seq=3'])
   expect([others.length, returned, live.state]).toEqual([2, 1, 'off'])
-}, 15_000)
+})

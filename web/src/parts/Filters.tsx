@@ -55,7 +55,7 @@ export function Filters({ filters, label }: { filters: readonly Filter[]; label:
   const place = usePlace()
   const some = filters.some((filter) => place.params.has(filter.name))
   return (
-    <search className="filters" aria-label={label}>
+    <div role="search" className="filters" aria-label={label}>
       {filters.map((filter) =>
         filter.kind === 'choice' ? (
           <label key={filter.name} className="filter">
@@ -102,6 +102,6 @@ export function Filters({ filters, label }: { filters: readonly Filter[]; label:
           {text.clearFilters}
         </button>
       )}
-    </search>
+    </div>
   )
 }

@@ -1,7 +1,7 @@
 import { QueryClientProvider } from '@tanstack/react-query'
 import { cleanup, render, screen } from '@testing-library/react'
 import type { ReactNode } from 'react'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { beforeEach, expect, test, vi } from 'vitest'
 
 import type { Schemas } from '../../api/client'
 import { queryClient } from '../../api/hooks'
@@ -14,7 +14,6 @@ beforeEach(() => {
   vi.spyOn(HTMLElement.prototype, 'clientHeight', 'get').mockReturnValue(600)
   vi.spyOn(HTMLElement.prototype, 'clientWidth', 'get').mockReturnValue(1000)
 })
-afterEach(cleanup)
 
 const FIGURES = { n_items: 40, n_scored: 40, n_missing: 0, n_unscored: 0, n_correct: 20, score: 0.5, ci: [0.35, 0.65] as [number, number] }
 

@@ -1,7 +1,7 @@
 import { QueryClientProvider } from '@tanstack/react-query'
-import { cleanup, fireEvent, render, screen, waitFor } from '@testing-library/react'
+import { fireEvent, render, screen, waitFor } from '@testing-library/react'
 import type { ReactNode } from 'react'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { beforeEach, expect, test, vi } from 'vitest'
 
 import { queryClient } from '../../api/hooks'
 import { Card } from './Card'
@@ -20,7 +20,6 @@ beforeEach(() => {
     return Promise.resolve(Response.json(method === 'GET' ? none : { name: 'sums', version: '3', alias: 'best' }))
   })
 })
-afterEach(cleanup)
 
 const shown = (page: ReactNode) => render(<QueryClientProvider client={queryClient()}>{page}</QueryClientProvider>)
 const sent = () => asked.filter((each) => each.method !== 'GET')
