@@ -107,7 +107,7 @@ class System:
 
     @contextlib.contextmanager
     def away(self, by: signal.Signals = signal.SIGTERM, workers: int = 1) -> Iterator[None]:
-        """No server answers while the block runs: the newest one is ended by a signal, and another one takes its port."""
+        """No server answers while the block runs: the newest one is ended by a signal, and another takes its port."""
         self.servers[-1].send_signal(by)
         self.servers[-1].wait(60)
         try:

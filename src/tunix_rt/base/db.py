@@ -43,6 +43,7 @@ from sqlalchemy.types import TypeDecorator
 
 from tunix_rt.base.durations import Durations
 from tunix_rt.base.errors import BadInput, DiskFull, MissingExtra, Problem, Unavailable
+from tunix_rt.base.sqlite_threads import SqliteThreads
 
 Json = JSON().with_variant(JSONB(), "postgresql")
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by INTEGER PRIMARY KEY only
@@ -210,13 +211,16 @@ class Database:
     """
 
     def __init__(self, url: str, idle_seconds: float | None = None) -> None:
+        self._threads = SqliteThreads()
         try:
             parsed = make_url(url)
+            self.is_sqlite = parsed.get_backend_name() == "sqlite"
             if idle_seconds is not None and parsed.get_backend_name() == "postgresql":
                 timeout = f"-c idle_in_transaction_session_timeout={round(idle_seconds * 1000)}"
                 parsed = parsed.update_query_dict({"options": timeout})
             self.engine = create_async_engine(
                 parsed,
+                connect_args={"async_creator_fn": self._threads.connect} if self.is_sqlite else {},
                 json_serializer=lambda value: orjson.dumps(value).decode(),
                 json_deserializer=orjson.loads,
             )
@@ -230,7 +234,6 @@ class Database:
                 f"The database's driver {missing.name!r} is not installed.",
                 hint="Install it: pip install 'tunix-rt[postgres]'.",
             ) from None
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.write_durations = Durations()
         self._writing = self.engine.execution_options(writes=True)
         self._write_lock = asyncio.Lock()
@@ -266,6 +269,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        await self._threads.join()
 
 
 DATABASE_DOWN = (DatabaseError, InterfaceError)
