@@ -2,8 +2,8 @@
 
     python -m tests.jobs.doer DATABASE_URL NAME LEASE_SECONDS WORK_SECONDS
 
-It ends when no job is left. What it was allowed to end is a row of `done` in the queue's own database, written in the
-transaction that settles the job.
+It holds the first job that it takes until it reads a line, and ends when no job is left. What it was allowed to end is
+a row of `done` in the queue's own database, written in the transaction that settles the job.
 """
 
 import asyncio
@@ -31,16 +31,17 @@ DONE = Table(
 
 
 class Doer:
-    """Does a job by waiting a moment."""
+    """Does a job by waiting until the jobs may end, and then a moment more."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, may_end: asyncio.Event) -> None:
+        self.seconds, self.may_end = seconds, may_end
 
     async def claimed(self, session: AsyncSession, job: Claimed) -> None:
         """See `jobs.loop.Handler`."""
 
     async def work(self, lease: Lease) -> Outcome:
         """See `jobs.loop.Handler`."""
+        await self.may_end.wait()
         await asyncio.sleep(self.seconds)
         return Outcome(End.DONE)
 
@@ -59,15 +60,16 @@ async def left(database: Database) -> int:
 
 async def main(url: str, name: str, lease_seconds: float, work_seconds: float) -> None:
     """Do jobs until none is left."""
-    database, stop = Database(url), asyncio.Event()
-    handlers = {"work": Doer(work_seconds)}
+    database, stop, may_end = Database(url), asyncio.Event(), asyncio.Event()
+    handlers = {"work": Doer(work_seconds, may_end)}
 
     async def beat(session: AsyncSession, job: int | None) -> None:
         pass
 
     reaping = asyncio.create_task(loop.keep_reaping(database, handlers, lease_seconds))
     doing = asyncio.create_task(loop.run(database, handlers, name, list, lease_seconds, stop, beat))
-    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    may_end.set()
     while await left(database) and not doing.done():
         await asyncio.wait({doing}, timeout=0.2)
     stop.set()
