@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -18,7 +19,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from sqlalchemy import ColumnElement, and_, or_
 from sqlalchemy.exc import DBAPIError
@@ -34,6 +35,7 @@ from tunix_rt.base import log as logs
 from tunix_rt.base.db import Database, explain
 from tunix_rt.base.errors import BadInput, Fault, NoSuchRange, NotFound, Problem, TooLarge, cut, nearest
 from tunix_rt.base.settings import Settings
+from tunix_rt.base.times import parse_utc
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,6 +44,12 @@ Time = Annotated[
     datetime, PlainSerializer(lambda t: t.isoformat(timespec="microseconds").replace("+00:00", "Z"), return_type=str)
 ]
 """A time as it leaves us: RFC 3339, UTC, ending in `Z`."""
+
+UtcTime = Annotated[datetime, BeforeValidator(parse_utc)]
+"""A time in a request; without a zone it is UTC."""
+
+ZonedTime = Annotated[datetime, BeforeValidator(partial(parse_utc, zone_required=True))]
+"""A time in a request that must have a zone."""
 
 
 class Body(BaseModel):
@@ -248,9 +256,7 @@ class Paging:
         if cursor is not None:
             try:
                 when, identity = base64.urlsafe_b64decode(cursor.encode("ascii")).decode("ascii").split("|")
-                self.after = (datetime.fromisoformat(when), uuid.UUID(identity))
-                if self.after[0].tzinfo is None:
-                    raise ValueError(when)
+                self.after = (parse_utc(when, zone_required=True), uuid.UUID(identity))
             except (ValueError, binascii.Error):
                 raise BadInput(
                     f"The cursor {cut(cursor, 60)!r} is not one that this list gave.",

@@ -8,7 +8,6 @@ import base64
 import binascii
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -19,6 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from tunix_rt.base.db import Utc
 from tunix_rt.base.errors import BadInput, Fault, cut, nearest
 from tunix_rt.base.http import Page, Pagination, Paging
+from tunix_rt.base.times import parse_utc
 
 T = TypeVar("T")
 Rows = Select[*tuple[Any, ...]]
@@ -98,9 +98,9 @@ def _fitting(value: Any, by: Any) -> Any:
     """The value as the column compares it: whoever makes cursors of his own gets an error and not the database's."""
     if isinstance(by.type, Utc):
         try:
-            value = None if value is None else datetime.fromisoformat(value)
-            fits = value is None or value.tzinfo is not None
-        except (ValueError, TypeError):
+            value = None if value is None else parse_utc(value, zone_required=True)
+            fits = True
+        except ValueError:
             fits = False
     elif isinstance(by.type, String):
         fits = isinstance(value, str) and "\0" not in value

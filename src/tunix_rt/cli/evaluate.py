@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -12,6 +11,7 @@ import httpx
 
 from tunix_rt.base.errors import Conflict, WrongUsage
 from tunix_rt.cli import door, judging, show
+from tunix_rt.cli.time_option import time_option
 from tunix_rt.evaluation import files
 
 EVAL_SET = click.option(
@@ -301,8 +301,8 @@ def _short(text: str, limit: int = 40) -> str:
 @click.option("--model", "model_id", help="Only rows of this model; their ranks are those on the whole board.")
 @click.option("--dataset", "dataset_key", help="Only rows of models trained on this data set.")
 @click.option("--judge", help="Only boards of this judge.")
-@click.option("--from", "date_from", type=click.DateTime(), help="Only evaluations since then (UTC).")
-@click.option("--to", "date_to", type=click.DateTime(), help="Only evaluations until then (UTC).")
+@time_option("--from", "date_from", help="Only evaluations since then; 2026-01-31 or 2026-01-31T12:00:00Z.")
+@time_option("--to", "date_to", help="Only evaluations until then.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Boards at most.")
 @click.option("--rows", type=click.IntRange(1, 1_000), default=100, show_default=True, help="Rows of a board at most.")
 @show.json_option
@@ -311,8 +311,6 @@ def leaderboard(
     obj: dict[str, Any],
     /,
     eval_set: str | None,
-    date_from: datetime | None,
-    date_to: datetime | None,
     limit: int,
     rows: int,
     as_json: bool,
@@ -321,10 +319,7 @@ def leaderboard(
     """Show the boards: one for each eval set, judge and decoding. Rows that cannot be told apart share a rank."""
     if eval_set is not None and _is_file(eval_set):
         eval_set = files.digest(files.read_eval_set(Path(eval_set)))
-    times = {"date_from": date_from, "date_to": date_to}
-    params = _given(eval_set=eval_set, rows=rows, **filters) | {
-        key: value.isoformat() + "Z" for key, value in times.items() if value is not None
-    }
+    params = _given(eval_set=eval_set, rows=rows, **filters)
 
     async def work() -> list[dict[str, Any]]:
         async with door.client(obj["url"]) as api:

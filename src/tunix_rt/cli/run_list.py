@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from tunix_rt.base.errors import WrongUsage
 from tunix_rt.cli import door, show
+from tunix_rt.cli.time_option import time_option
 
 SHORT = 13  # characters of a UUIDv7 that are its time in milliseconds
 COLOURS = {
@@ -34,8 +34,8 @@ _METRIC = re.compile(r"\s*([^\s<>=!]+)\s*(<=|>=|!=|==|=|<|>)\s*(\S+)\s*")
 @click.option("--engine", help="Of this engine.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A key of the config: batch_size=16.")
 @click.option("--metric", "metrics", multiple=True, metavar="EXPRESSION", help="'loss<0.5'; with = != < <= > or >=.")
-@click.option("--created-after", metavar="TIME", help="Later than; 2026-01-31 or 2026-01-31T12:00:00Z.")
-@click.option("--created-before", metavar="TIME", help="Earlier than.")
+@time_option("--created-after", help="Later than; 2026-01-31 or 2026-01-31T12:00:00Z.")
+@time_option("--created-before", help="Earlier than.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
 @show.json_option
 @click.pass_obj
@@ -50,7 +50,6 @@ def list_(
 ) -> None:
     """List runs, newest first."""
     literal = [_param(text) for text in params] + [_metric(text) for text in metrics]
-    filters |= {name: _moment(name, filters[name]) for name in ("created_after", "created_before") if filters[name]}
     query = {key: value for key, value in filters.items() if value}
 
     async def work() -> list[Any]:
@@ -102,17 +101,6 @@ def figure(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _moment(option: str, text: str) -> str:
-    """A time as the API takes it; one without a zone is UTC."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise WrongUsage(
-            f"--{option.replace('_', '-')} {text!r} is not a time. Examples: 2026-01-31, 2026-01-31T12:00:00Z"
-        ) from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
 def _param(text: str) -> str:

@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Receive, Scope, Send
 
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, nearest
-from tunix_rt.base.http import Download, Page, Pagination, ReadSession, StrictRoute, WriteSession
+from tunix_rt.base.http import Download, Page, Pagination, ReadSession, StrictRoute, WriteSession, ZonedTime
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.sorting import Sorted, Sorting
 from tunix_rt.base.together import Together
@@ -171,8 +170,8 @@ async def _filters(
     mode: Annotated[Mode | None, Query()] = None,
     engine: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
     retry_of: Annotated[uuid.UUID | None, Query(description="runs that do this one again")] = None,
-    created_after: Annotated[AwareDatetime | None, Query()] = None,
-    created_before: Annotated[AwareDatetime | None, Query()] = None,
+    created_after: Annotated[ZonedTime | None, Query()] = None,
+    created_before: Annotated[ZonedTime | None, Query()] = None,
 ) -> search.RunFilters:
     return search.RunFilters(
         status=tuple(status or ()),

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from tunix_rt.base.errors import BadInput, Fault, cut
 from tunix_rt.base.http import Page, Pagination
+from tunix_rt.base.times import parse_utc
 from tunix_rt.runs.schemas import SampleView
 
 _MARK = b'"sample"'
@@ -73,10 +74,9 @@ def _sample(line: bytes) -> SampleView | None:
 
 def _time(text: Any) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text)
-    except (ValueError, TypeError):
+        return parse_utc(text, zone_required=True)
+    except ValueError:
         return None
-    return found if found.tzinfo else None
 
 
 def _follows(place: _Place, after: _Place | None) -> bool:

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from tunix_rt.base.errors import BadInput, Fault
-from tunix_rt.base.http import Page, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
+from tunix_rt.base.http import Page, ReadSession, StrictRoute, UploadRoute, UtcTime, WriteSession, uploaded
 from tunix_rt.base.sorting import Sorted
 from tunix_rt.traces import export, intake, make, service, stream
 from tunix_rt.traces.compare import compare
@@ -27,7 +27,6 @@ from tunix_rt.traces.schemas import (
     TraceFilters,
     TraceOut,
     TraceRow,
-    UtcTime,
 )
 
 router = APIRouter(prefix="/api/traces", tags=["traces"], route_class=StrictRoute)

@@ -1,7 +1,6 @@
 """What the routes of the traces take and give: the filters of a search, the answers. The trace itself: `format`."""
 
 import uuid
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -16,20 +15,13 @@ from pydantic import (
     model_validator,
 )
 
-from tunix_rt.base.http import Body, Time
+from tunix_rt.base.http import Body, Time, UtcTime
 from tunix_rt.traces.format import MAX_SOURCE
 
 INT32 = 2**31 - 1
 
 
 # --- filters ----------------------------------------------------------------------------------------------------
-
-
-def _utc(value: datetime) -> datetime:
-    try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the time is outside the years 1 to 9999 in UTC") from None
 
 
 def _as_text(value: Any) -> Any:
@@ -45,7 +37,6 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-UtcTime = Annotated[datetime, AfterValidator(_utc)]
 Count = Annotated[int, Field(ge=0, le=INT32)]
 
 

@@ -4,10 +4,9 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 
 from tunix_rt.base.db import Database
-from tunix_rt.base.http import Page, Paged, StrictRoute
+from tunix_rt.base.http import Page, Paged, StrictRoute, ZonedTime
 from tunix_rt.evaluation import eval_sets, judges, leaderboard
 from tunix_rt.evaluation.leaderboard import Filters
 from tunix_rt.evaluation.routes.upload import Label
@@ -25,8 +24,8 @@ async def boards(
     dataset_key: Label = None,
     model_id: Label = None,
     judge: str | None = None,
-    date_from: AwareDatetime | None = None,
-    date_to: AwareDatetime | None = None,
+    date_from: ZonedTime | None = None,
+    date_to: ZonedTime | None = None,
     rows: Annotated[int, Query(ge=1, le=1000, description="of each board, from the top")] = 100,
     row_after: Annotated[uuid.UUID | None, Query(description="rows after this one, of its board alone")] = None,
 ) -> Response:
