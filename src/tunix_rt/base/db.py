@@ -1,6 +1,7 @@
 """One database, SQLite or PostgreSQL: sessions that read, sessions that write, and time in UTC both ways."""
 
 import asyncio
+import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -182,8 +183,14 @@ def explain(error: DBAPIError) -> Problem:
     text = str(error.orig).lower()
     if "disk is full" in text or "no space left" in text or "disk full" in text:
         return DiskFull(
-            "The database's disk is full. What was stored before is whole; this request stored nothing.",
-            hint="Free space on the disk that holds TUNIX_RT_HOME (see `df -h`), then try again.",
+            "The database's disk is full; the write that failed was undone, and what was stored before is whole.",
+            hint=f"Free space on {_disk(error)} (see `df -h`), then try again.",
+        )
+    if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_IOERR_WRITE":  # SQLite calls no other errno a full disk
+        return DiskFull(
+            "The database's file cannot grow: a quota or a limit on the size of files is reached, or its disk is "
+            "damaged. The write that failed was undone, and what was stored before is whole.",
+            hint=f"Make room on {_disk(error)} (see `quota -s`, `ulimit -f`, `dmesg`), then try again.",
         )
     if "readonly database" in text or "read-only" in text:
         return Unavailable("The database is read-only.", hint="Check the permissions of the folder TUNIX_RT_HOME.")
@@ -198,7 +205,12 @@ def explain(error: DBAPIError) -> Problem:
         return Unavailable(
             "The database does not answer.", hint="Check TUNIX_RT_DATABASE_URL and that the database server runs."
         )
-    return Problem("The database refused a statement: a bug of ours; nothing was stored.", hint="See the log.")
+    return Problem("The database refused a statement: a bug of ours. The write was undone.", hint="See the log.")
+
+
+def _disk(error: DBAPIError) -> str:
+    is_file = isinstance(error.orig, sqlite3.Error)
+    return "the disk that holds TUNIX_RT_HOME" if is_file else "the disk of the PostgreSQL server"
 
 
 class Database:

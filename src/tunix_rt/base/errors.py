@@ -22,6 +22,19 @@ class Fault:
     detail: str
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What a request that commits in batches had stored when it failed.
+
+    Attributes:
+        created: items that are new.
+        already_present: items that were there before.
+    """
+
+    created: int
+    already_present: int
+
+
 class Problem(Exception):
     """Base of every error that a user may see.
 
@@ -29,6 +42,9 @@ class Problem(Exception):
         detail: what was asked, what was found.
         hint: what to do about it; the command that mends it where there is one.
         faults: the wrong places, where the input has several.
+
+    Attributes:
+        stored: what is stored nevertheless; None: nothing, or the request does not commit in batches.
     """
 
     code = "failed"
@@ -41,6 +57,7 @@ class Problem(Exception):
         self.detail = detail
         self.hint = hint
         self.faults = tuple(faults)
+        self.stored: Stored | None = None
 
 
 class BadInput(Problem):

@@ -9,6 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
@@ -296,6 +297,13 @@ Paged = Annotated[Paging, Depends(_paging)]
 # --- errors -----------------------------------------------------------------------------------------------------
 
 
+class StoredCounts(BaseModel):
+    """What is stored of a request that commits in batches and failed."""
+
+    created: int
+    already_present: int
+
+
 class ProblemDetails(BaseModel):
     """The one shape of every error (RFC 9457)."""
 
@@ -306,6 +314,7 @@ class ProblemDetails(BaseModel):
     code: str
     hint: str | None = None
     errors: list[dict[str, str]] | None = None
+    stored: StoredCounts | None = None
     request_id: str | None = None
 
 
@@ -317,6 +326,7 @@ def _answer(request: Request, problem: Problem, headers: dict[str, str] | None =
         code=problem.code,
         hint=problem.hint,
         errors=[{"pointer": fault.pointer, "detail": fault.detail} for fault in problem.faults] or None,
+        stored=StoredCounts(**asdict(problem.stored)) if problem.stored else None,
         request_id=request.scope.get("request_id"),
     )
     return Response(
@@ -328,6 +338,8 @@ def _answer(request: Request, problem: Problem, headers: dict[str, str] | None =
 
 
 async def _on_problem(request: Request, problem: Problem) -> Response:
+    if isinstance(problem.__cause__, DBAPIError):
+        log.error("database error", extra={"kind": problem.code}, exc_info=problem.__cause__)
     return _answer(request, problem)
 
 
@@ -370,8 +382,8 @@ _HTTP = {
 
 async def _on_database(request: Request, error: DBAPIError) -> Response:
     problem = explain(error)
-    log.error("database error", extra={"kind": problem.code}, exc_info=error)
-    return _answer(request, problem)
+    problem.__cause__ = error
+    return await _on_problem(request, problem)
 
 
 class RequestContext:
@@ -414,7 +426,7 @@ class RequestContext:
                 if status:  # the answer cannot be taken back: break it off, so that nobody takes it for whole
                     raise
                 problem = Problem(
-                    "Something failed inside the server; nothing was stored by this request.",
+                    "Something failed inside the server.",
                     hint="The server's log holds the cause under this request_id.",
                 )
                 problem.title, problem.code = "Internal error", "internal"

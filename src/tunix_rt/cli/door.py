@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import httpx
 
 from tunix_rt.base import errors, jsontext
-from tunix_rt.base.errors import Fault, Problem, Unavailable
+from tunix_rt.base.errors import Fault, Problem, Stored, Unavailable
 
 T = TypeVar("T")
 _KINDS = {
@@ -147,6 +147,7 @@ def check(status: int, content: bytes) -> None:
         kind = _KINDS.get(body["code"], Problem)
         faults = [Fault(item["pointer"], item["detail"]) for item in body.get("errors", ())]
         problem = kind(body["detail"], hint=body.get("hint"), faults=faults)
+        problem.stored = Stored(**body["stored"]) if "stored" in body else None
     except (errors.BadInput, KeyError, TypeError, AttributeError):
         raise Unavailable(
             f"The server answered {status} with something that is not ours.", hint="Is TUNIX_RT_URL a Tunix RT server?"

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import traceback
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -71,7 +72,8 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         detail = problem.detail + "".join(f"\n  {fault.pointer}: {fault.detail}" for fault in problem.faults[:20])
-        code = _report(problem.exit_code, problem.code, detail, problem.hint, as_json)
+        stored = None if problem.stored is None else asdict(problem.stored)
+        code = _report(problem.exit_code, problem.code, detail, problem.hint, as_json, stored)
     except (KeyboardInterrupt, click.Abort):
         code = _report(130, "interrupted", "Interrupted.", None, as_json)
     except BrokenPipeError:  # the reader of our output has seen enough
@@ -87,9 +89,13 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _report(code: int, name: str, detail: str, hint: str | None, as_json: bool) -> int:
+def _report(
+    code: int, name: str, detail: str, hint: str | None, as_json: bool, stored: dict[str, int] | None = None
+) -> int:
     if as_json:
         error: dict[str, Any] = {"code": name, "detail": detail, "hint": hint}
+        if stored is not None:
+            error["stored"] = stored
         print(json.dumps({"error": error}, ensure_ascii=False))
     else:
         click.secho(f"Error: {detail}", fg="red", err=True)

@@ -8,6 +8,7 @@ from tunix_rt.base.tasks import undisturbed
 from tunix_rt.datasets import seal, service
 from tunix_rt.datasets.schemas import BuildRequest, Ingested
 from tunix_rt.traces import stream
+from tunix_rt.traces.batch_counts import BatchCounts
 from tunix_rt.traces.schemas import ImportReport
 
 
@@ -33,8 +34,9 @@ async def ingest(
         The version with the import's report, and whether it is new.
 
     Raises:
-        BadInput: see `stream.bring_in`; no line is good; a split stays empty. Traces that were imported stay.
+        BadInput: see `stream.bring_in`; no line is good; a split stays empty.
         Conflict: the key exists with other content.
+        Problem: storing failed; its `stored` counts the imported traces, which stay.
     """
     digests: dict[str, None] = {}
     report = await stream.bring_in(database, chunks, format, source, on_error, seen=digests)
@@ -47,7 +49,9 @@ async def ingest(
             dataset, created = await seal.seal(session, request, chosen)
             return Ingested(**service.manifest(dataset).model_dump(), ingested=report), created
 
-    return await undisturbed(work())
+    imported = BatchCounts(report.created, report.already_present)
+    with imported.in_errors("import", missing="data set"):
+        return await undisturbed(work())
 
 
 def _nothing_good(report: ImportReport) -> BadInput:

@@ -12,6 +12,7 @@ from tunix_rt.base import jsontext
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Failed, Fault, Problem, cut
 from tunix_rt.traces import sources
+from tunix_rt.traces.batch_counts import BatchCounts
 from tunix_rt.traces.intake import Row, checked
 from tunix_rt.traces.schemas import GenerateBody, Generated, SourceOut, Sources
 from tunix_rt.traces.stream import keep
@@ -41,6 +42,7 @@ async def generate(database: Database, body: GenerateBody) -> Generated:
         NotFound: no such source.
         BadInput: options that the source does not have, or more traces than it can make.
         Failed: the source made a trace that its own verifier or the format refuses.
+        Problem: storing failed; its `stored` says how many traces are stored nevertheless.
     """
     source = await asyncio.to_thread(sources.load, body.source)
     try:
@@ -55,11 +57,17 @@ async def generate(database: Database, body: GenerateBody) -> Generated:
             f"{faults[0].pointer}: {faults[0].detail}", hint=f"The options of {body.source}: {known}.", faults=faults
         ) from None
     made = await asyncio.to_thread(source.generate, body.count, body.seed, options)
-    count = created = 0
-    while rows := await asyncio.to_thread(_take, source, made):
-        created += await keep(database, rows)
-        count += len(rows)
-    return Generated(source=body.source, seed=body.seed, count=count, created=created, already_present=count - created)
+    counts = BatchCounts()
+    with counts.in_errors("generation"):
+        while rows := await asyncio.to_thread(_take, source, made):
+            counts.add(len(rows), await keep(database, rows))
+    return Generated(
+        source=body.source,
+        seed=body.seed,
+        count=counts.created + counts.already_present,
+        created=counts.created,
+        already_present=counts.already_present,
+    )
 
 
 def _take(source: sources.Source[Any], made: Iterator[dict[str, Any]]) -> list[Row]:

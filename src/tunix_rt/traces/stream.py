@@ -14,6 +14,7 @@ from tunix_rt.base.errors import BadInput, Fault
 from tunix_rt.base.store import naming_full_disk
 from tunix_rt.base.tasks import undisturbed
 from tunix_rt.traces import importers
+from tunix_rt.traces.batch_counts import BatchCounts
 from tunix_rt.traces.importers import fields
 from tunix_rt.traces.intake import Row, checked, insert
 from tunix_rt.traces.schemas import ImportReport, Rejected
@@ -76,26 +77,28 @@ async def bring_in(
 
     Raises:
         BadInput: no format of this name; no line at all; with `stop`, the bad lines.
+        Problem: storing failed; its `stored` says how many traces are stored nevertheless.
     """
     if format is not None:
         importers.named(format)
     tally = Tally(format)
     batches = _batches(chunks, tally, source, seen)
-    created = 0
-    if on_error == "skip":
-        async for batch in batches:
-            created += await keep(database, batch)
-        _check_any(tally)
-        return tally.report(created)
-    with Waiting() as waiting:
-        async for batch in batches:
-            if not tally.rejected_count:
-                waiting.add(batch)
-        _check_any(tally)
-        _check_all(tally)
-        for batch in waiting:
-            created += await keep(database, batch)
-    return tally.report(created)
+    counts = BatchCounts()
+    with counts.in_errors("import"):
+        if on_error == "skip":
+            async for batch in batches:
+                counts.add(len(batch), await keep(database, batch))
+            _check_any(tally)
+        else:
+            with Waiting() as waiting:
+                async for batch in batches:
+                    if not tally.rejected_count:
+                        waiting.add(batch)
+                _check_any(tally)
+                _check_all(tally)
+                for batch in waiting:
+                    counts.add(len(batch), await keep(database, batch))
+    return tally.report(counts.created)
 
 
 class Waiting:
