@@ -95,6 +95,45 @@ def test_runs_are_compared_and_their_samples_looked_at_by_step(played: System, d
     expect(page.get_by_text("was not evaluated").first).to_be_visible()
 
 
+def legend(page: Page, share: float) -> dict[str, str]:
+    """What the first chart's legend says where the pointer is, at a share of its width."""
+    chart = page.locator(".chart-first .chart")
+    over = chart.locator(".u-over")
+    box = over.bounding_box()
+    assert box is not None
+    over.hover(position={"x": box["width"] * share, "y": box["height"] / 2})
+    rows = chart.locator(".u-series")
+    names, values = (rows.locator(part).all_inner_texts() for part in (".u-label", ".u-value"))
+    return dict(zip(names, values, strict=True))
+
+
+def test_a_chart_says_what_was_measured_and_of_what_is_smoothed_by_how_much(
+    played: System, dataset: str, page: Page
+) -> None:
+    run, other = (played.submit(dataset, f"to-read-{seed}", config={"steps": 60, "seed": seed}) for seed in (5, 6))
+    until(lambda: played.status(run) == played.status(other) == "completed", "completed")
+    found = played.get(f"/api/tunix/runs/{run}/metrics", keys="loss", smooth=0.6)
+    measured, smoothed = dict(found["series"]["loss"]), dict(found["smoothed"]["series"]["loss"])
+    compared = f"/runs/compare?run={run}&run={other}"
+    for address, name in ((f"/runs/{run}", "loss"), (compared, f"{run[:8]}…{run[-4:]}")):
+        page.goto(at(played, address))
+        expect(page.locator(".chart-first canvas")).to_be_visible()
+        for share in (0.02, 0.1, 0.5, 0.95):
+            said = legend(page, share)
+            assert said.keys() >= {"step", name}
+            assert not any("smoothed" in each for each in said), "not unless it is asked for"
+            assert said[name] == f"{measured[int(said['step'])]:.4g}"
+
+        page.get_by_label("Smoothing").fill("0.6")
+        expect(page).to_have_url(re.compile("smooth=0.6"))
+        expect(page.locator(".chart-first .u-label", has_text=f"{name} (smoothed 0.6)")).to_be_visible()
+        for share in (0.02, 0.1, 0.5, 0.95):
+            said = legend(page, share)
+            step = int(said["step"])
+            assert said[name] == f"{measured[step]:.4g}"
+            assert said[f"{name} (smoothed 0.6)"] == f"{smoothed[step]:.4g}"
+
+
 def test_logs_go_on_after_the_server_was_killed_and_came_back(played: System, dataset: str, page: Page) -> None:
     run = played.submit(dataset, "to-survive", config={"steps": 200})
     page.goto(at(played, f"/runs/{run}?tab=logs"))

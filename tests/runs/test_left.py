@@ -237,13 +237,13 @@ def test_the_end_of_a_stream_is_never_longer_than_asked(parts: list[bytes], size
 # --- figures ----------------------------------------------------------------------------------------------------
 
 
-async def follow(hand: Hand, left: tuple[str, Path], events: str | bytes) -> None:
+async def follow(hand: Hand, left: tuple[str, Path], events: str | bytes, end: End = End.DONE) -> None:
     """Let a run's process write events and end."""
     run_id, path = left
     job = await hand.takes()
     assert job.payload["run"] == run_id
     (path / "events.jsonl").write_bytes(events if isinstance(events, bytes) else events.encode())
-    await hand.ends(job, ended(End.DONE))
+    await hand.ends(job, ended(end))
 
 
 def step(number: int, **figures: Any) -> str:
@@ -406,6 +406,35 @@ async def test_many_points_come_thinned_as_asked(api: httpx.AsyncClient, hand: H
     assert (found[0][0], found[-1][0]) == (0, 2999)
     assert len((await api.get(url)).json()["series"]["loss"]) <= 1000
     assert len((await api.get(f"{url}?max_points=3000")).json()["series"]["loss"]) == 3000
+
+
+async def test_smoothed_values_come_beside_the_measured_ones_and_a_run_that_grows_changes_none(
+    api: httpx.AsyncClient, hand: Hand, left: tuple[str, Path]
+) -> None:
+    url = f"{RUNS}/{left[0]}/metrics"
+    random = np.random.default_rng(3)
+    values = [*random.normal(size=900).tolist(), math.nan, *random.normal(size=2100).tolist()]
+    lines = [step(number, loss=value) for number, value in enumerate(values)]
+    await follow(hand, left, "".join(lines[:1500]), End.RELEASED)
+    assert "smoothed" not in (await api.get(url)).json(), "only where it is asked for"
+    early = (await api.get(f"{url}?keys=loss&smooth=0.9&max_points=100")).json()
+    assert early["smoothed"]["amount"] == 0.9
+    await follow(hand, left, "".join(lines))
+    late = (await api.get(f"{url}?keys=loss&smooth=0.9&max_points=100000")).json()
+    assert [value for _, value in late["series"]["loss"]] == [metrics.shown(value) for value in values], "measured"
+
+    total, weight, averages = 0.0, 0.0, {}
+    for number, value in enumerate(values):
+        total, weight = total * 0.9, weight * 0.9
+        if not math.isnan(value):
+            total, weight = total + value, weight + 1
+            averages[number] = total / weight
+    found = dict(late["smoothed"]["series"]["loss"])
+    assert found == pytest.approx(averages)
+    assert 0 < len(early["smoothed"]["series"]["loss"]) <= 101, "at the steps of the thinned points"
+    assert all(found[number] == value for number, value in early["smoothed"]["series"]["loss"]), "the past stays"
+    for amount in ("1", "-0.1", "nan"):
+        assert (await api.get(f"{url}?smooth={amount}")).status_code == 422
 
 
 async def test_what_is_kept_in_blocks_is_thinned_as_if_all_points_were_at_hand(

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tunix_rt.base import jsontext
 from tunix_rt.base.db import is_sqlite
 from tunix_rt.runs.models import RunMetricBlock
-from tunix_rt.runs.schemas import Number
+from tunix_rt.runs.schemas import Number, Points, Series, Smoothed
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ BLOCK = 200
 POINT = np.dtype([("offset", "u1"), ("value", "<f8")])
 """A point of a block's bytes, where they stand in order: how far its step is from the block's first."""
 _INT64 = 2**63
+_NEGLIGIBLE = 1e-18
+"""A weight that changes no average of 64-bit floats."""
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -169,9 +171,17 @@ def shown(value: float) -> Number:
 
 
 async def series(
-    session: AsyncSession, run_number: int, keys: Sequence[str], max_points: int
-) -> dict[str, list[tuple[int, Number]]]:
-    """Points of each key, thinned; every key of the run where none is named."""
+    session: AsyncSession, run_number: int, keys: Sequence[str], max_points: int, smooth: float = 0.0
+) -> Series:
+    """Points of each key, thinned; every key of the run where none is named.
+
+    Args:
+        session: of the caller.
+        run_number: which run.
+        keys: names of metrics.
+        max_points: points wanted at most of each.
+        smooth: also give the values smoothed by this amount, at the same steps; see `smoothed`. 0: do not.
+    """
     columns = (RunMetricBlock.key, RunMetricBlock.block, RunMetricBlock.points)
     query = select(*columns).where(RunMetricBlock.run_number == run_number)
     if keys:
@@ -180,19 +190,57 @@ async def series(
     for key, block, points in (await session.execute(query.order_by(RunMetricBlock.block))).all():
         found.setdefault(key, []).append((block, points))
 
-    def thin() -> dict[str, list[tuple[int, Number]]]:
-        return {key: _plotted(found[key], max_points) for key in keys or sorted(found)}
+    def thin() -> Series:
+        drawn = {key: _plotted(found[key], max_points, smooth) for key in keys or sorted(found)}
+        measured = {key: points for key, (points, _) in drawn.items()}
+        if smooth == 0:
+            return Series(series=measured)
+        averages = {key: points for key, (_, points) in drawn.items()}
+        return Series(series=measured, smoothed=Smoothed(amount=smooth, series=averages))
 
     return await asyncio.to_thread(thin)  # some hundredths of a second for a million points
 
 
-def _plotted(blocks: list[tuple[int, bytes]], max_points: int) -> list[tuple[int, Number]]:
+def _plotted(blocks: list[tuple[int, bytes]], max_points: int, smooth: float) -> tuple[Points, Points]:
+    """Measured points, thinned, and the smoothed values at their steps."""
     points = np.frombuffer(b"".join(part for _, part in blocks), POINT)
     begins = np.array([block * BLOCK for block, _ in blocks], np.int64)
     steps = np.repeat(begins, [len(part) // POINT.itemsize for _, part in blocks]) + points["offset"]
     values = points["value"].copy()  # aligned
     kept = thinned(steps, values, max_points)
-    return [(step, shown(value)) for step, value in zip(steps[kept].tolist(), values[kept].tolist(), strict=True)]
+    if smooth == 0:
+        return _points(steps[kept], values[kept]), []
+    finite = kept[np.isfinite(values[kept])]
+    return _points(steps[kept], values[kept]), _points(steps[finite], smoothed(steps, values, smooth)[finite])
+
+
+def _points(steps: NDArray[np.int64], values: NDArray[np.float64]) -> Points:
+    return [(step, shown(value)) for step, value in zip(steps.tolist(), values.tolist(), strict=True)]
+
+
+def smoothed(steps: NDArray[np.int64], values: NDArray[np.float64], amount: float) -> NDArray[np.float64]:
+    """Take the exponential moving average of all points so far, debiased: the first one is its own average.
+
+    A point's value depends on no later point, so it stays as it is while the run grows, and on no thinning.
+
+    Args:
+        steps: (N,), ascending.
+        values: (N,); what is not finite counts for nothing.
+        amount: weight of a value one step ago, relative to the present one; from 0 to below 1.
+
+    Returns:
+        averages (N,); NaN where there is no finite value so far.
+    """
+    finite = np.isfinite(values)
+    totals, weights = np.where(finite, values, 0.0), finite.astype(np.float64)
+    reach = 1  # so many points each total sums up, the last of them included
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        while reach < len(steps) and amount**reach > _NEGLIGIBLE:
+            fade = amount ** (steps[reach:] - steps[:-reach]).astype(np.float64)
+            totals[reach:] += fade * totals[:-reach]
+            weights[reach:] += fade * weights[:-reach]
+            reach *= 2
+        return totals / weights
 
 
 async def at_step(session: AsyncSession, run_number: int, step: int) -> dict[str, Number]:

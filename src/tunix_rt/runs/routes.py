@@ -279,17 +279,20 @@ def _since(last_event_id: str | None, since_seq: int | None) -> int:
     return int(last_event_id)
 
 
-@router.get("/api/tunix/runs/{id}/metrics")
+@router.get("/api/tunix/runs/{id}/metrics", response_model_exclude_none=True)
 async def metrics_(
     id: Id,
     session: ReadSession,
     keys: Annotated[list[str] | None, Query(description="names, or several with commas; default: all")] = None,
     max_points: Annotated[int, Query(ge=4, le=100_000)] = 1000,
+    smooth: Annotated[
+        float, Query(ge=0, lt=1, description="also `smoothed`: moving averages by this amount; 0: none")
+    ] = 0.0,
 ) -> Series:
-    """Metrics by step, thinned with every extreme kept."""
+    """Metrics by step, as they were measured, thinned with every extreme kept."""
     found = await service.find(session, id)
     wanted = [key for part in keys or () for key in part.split(",") if key]
-    return Series(series=await metrics.series(session, found.number, wanted, max_points))
+    return await metrics.series(session, found.number, wanted, max_points, smooth)
 
 
 @router.get("/api/tunix/runs/{id}/samples")

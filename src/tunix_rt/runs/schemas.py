@@ -157,10 +157,28 @@ class Checked(Accepted):
     checks: dict[str, Any] | None
 
 
-class Series(BaseModel):
-    """Metrics of a run: for each key its points [step, value], thinned where there were more than asked for."""
+Points = list[tuple[int, Number]]
+"""Values of a metric: [step, value], ascending."""
 
-    series: dict[str, list[tuple[int, Number]]]
+
+class Smoothed(BaseModel):
+    """Exponential moving averages of metrics, computed from every step, given at the steps of the measured points.
+
+    `amount` is the weight of a value one step ago relative to the present one. Later steps change no average.
+    """
+
+    amount: float
+    series: dict[str, Points]
+
+
+class Series(BaseModel):
+    """Metrics of a run: for each key its measured points, thinned where there were more than asked for.
+
+    `smoothed` is there where `smooth` was asked for.
+    """
+
+    series: dict[str, Points]
+    smoothed: Smoothed | None = None
 
 
 class SampleView(BaseModel):

@@ -9,9 +9,9 @@ export interface Series {
   name: string
   /** One of the page's colours for series, 0 to 7. */
   colour: number
-  /** Drawn pale, beneath. */
-  faint?: boolean
   dash?: number[]
+  /** Not measured: drawn thin and dotted over the bold line of what was. */
+  smoothed?: boolean
 }
 
 interface Props {
@@ -30,13 +30,20 @@ function css(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 }
 
+const DOTS = [2, 2]
+const SERIES = Array.from({ length: 8 }, (_, place) => place)
+const EXPRESSIONS: Record<string, string> = {
+  ...Object.fromEntries(['--text', '--quiet', '--line', ...SERIES.map((place) => `--series-${place}`)].map((name) => [name, `var(${name})`])),
+  ...Object.fromEntries(SERIES.map((place) => [`--smoothed-${place}`, `color-mix(in srgb, var(--series-${place}) 30%, var(--text))`])),
+}
+
 // A canvas does not know light-dark(): the browser resolves it on an element.
 function colours(): (name: string) => string {
   const probe = document.createElement('i')
   document.body.append(probe)
   const found = new Map<string, string>()
-  for (const name of ['--text', '--quiet', '--line', ...Array.from({ length: 8 }, (_, place) => `--series-${place}`)]) {
-    probe.style.color = `var(${name})`
+  for (const [name, expression] of Object.entries(EXPRESSIONS)) {
+    probe.style.color = expression
     found.set(name, getComputedStyle(probe).color)
   }
   probe.remove()
@@ -69,12 +76,11 @@ export default function Chart({ data, series, xLabel, xShow, logarithmic, height
             { label: xLabel, value: (_, x) => (x === null ? '–' : xShow ? xShow(x) : number(x)) },
             ...series.map((each) => ({
               label: each.name,
-              stroke: colour(`--series-${each.colour % 8}`),
-              width: each.faint ? 1 : 1.8,
-              alpha: each.faint ? 0.3 : 1,
+              stroke: colour(`--${each.smoothed ? 'smoothed' : 'series'}-${each.colour % 8}`),
+              width: each.smoothed ? 1.2 : 1.8,
               spanGaps: true,
               points: { show: false },
-              ...(each.dash ? { dash: each.dash } : {}),
+              ...(each.smoothed ? { dash: DOTS } : each.dash ? { dash: each.dash } : {}),
               value: (_: UPlot, y: number | null) => number(y),
             })),
           ],

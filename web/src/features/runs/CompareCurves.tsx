@@ -7,8 +7,8 @@ import { lazy } from '../../parts/lazy'
 import { Skeleton } from '../../parts/Skeleton'
 import { runs as text } from '../../text'
 import { DASHES } from './compare'
-import { joined, smoothed, type Points } from './curve'
-import { along, CurveControls, useWay } from './CurveControls'
+import { joined, lines, type Answer } from './curve'
+import { CurveControls, useWay } from './CurveControls'
 import { RunKey } from './RunKey'
 
 const Chart = lazy(() => import('../../parts/Chart'))
@@ -16,9 +16,8 @@ Chart.preload() // while the points are asked for
 const FIRST = ['eval_loss', 'loss']
 const LEFT_OUT = new Set(['epoch', 'eval_tokens', 'tokens'])
 
-export interface Drawn {
+export interface Drawn extends Answer {
   id: string
-  series: Record<string, Points>
 }
 
 export function CompareCurves({ runs }: { runs: readonly Drawn[] }) {
@@ -28,19 +27,9 @@ export function CompareCurves({ runs }: { runs: readonly Drawn[] }) {
     const known = [...new Set(runs.flatMap((run) => Object.keys(run.series)))].filter((key) => !LEFT_OUT.has(key))
     const keys = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !FIRST.includes(key))]
     return keys.map((key) => {
-      const drawn = runs.flatMap((run, at) => {
-        const points = run.series[key] ?? []
-        if (points.length === 0) return []
-        const { steps, xs, ys } = along(points, run.series, { amount, logarithmic, by })
-        const calm = key.startsWith('eval_') || key === 'learning_rate' || points.length < 20
-        return [
-          {
-            xs,
-            ys: calm ? ys : smoothed(steps, ys, amount),
-            series: { name: shortId(run.id), colour: at, dash: [...(DASHES[at] ?? [])] },
-          },
-        ]
-      })
+      const drawn = runs.flatMap((run, at) =>
+        lines(key, run, { amount, logarithmic, by }, { name: shortId(run.id), colour: at, dash: [...(DASHES[at] ?? [])] }),
+      )
       return { key, data: joined(drawn), series: drawn.map((each) => each.series) }
     })
   }, [runs, by, logarithmic, amount])

@@ -1,5 +1,5 @@
 /** Runs beside each other: figures, config, curves, answers. Which ones is in the address: `?run=A&run=B`. */
-import { useQueries } from '@tanstack/react-query'
+import { useQueries, useQueryClient } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 
@@ -19,25 +19,27 @@ import { configRows, last, lowest, MOST, pairs, tokensPerSecond } from './compar
 import { CompareAnswers } from './CompareAnswers'
 import { CompareCurves } from './CompareCurves'
 import { flat, word } from './config'
-import type { Points } from './curve'
+import type { Answer } from './curve'
+import { useWay } from './CurveControls'
 import { RunKey } from './RunKey'
 import './runs.css'
 import { isOver, RunStatus } from './status'
 
 type Detail = Schemas['RunDetail']
-interface Compared {
+interface Compared extends Answer {
   id: string
   run: Detail
-  series: Record<string, Points>
   evaluations: Schemas['EvaluationView'][]
 }
 
 const said = text.compare
 const MAX_POINTS = 1200
+const METRICS = '/api/tunix/runs/{id}/metrics'
 const LIVE_MS = 5000
 
 /** All that is shown of each run that the address names. */
-function useCompared(ids: readonly string[]) {
+function useCompared(ids: readonly string[], smooth: number) {
+  const client = useQueryClient()
   const details = useQueries({
     queries: ids.map((id) => {
       const call = { at: { id } }
@@ -46,11 +48,13 @@ function useCompared(ids: readonly string[]) {
   })
   const metrics = useQueries({
     queries: ids.map((id, at) => {
-      const call = { at: { id }, query: { max_points: MAX_POINTS } }
+      const call = { at: { id }, query: { max_points: MAX_POINTS, ...(smooth > 0 && { smooth }) } }
       const run = details[at]?.data
       return {
-        queryKey: keyOf('/api/tunix/runs/{id}/metrics', call),
-        queryFn: ({ signal }: { signal: AbortSignal }) => get('/api/tunix/runs/{id}/metrics', { ...call, signal }),
+        queryKey: keyOf(METRICS, call),
+        queryFn: ({ signal }: { signal: AbortSignal }) => get(METRICS, { ...call, signal }),
+        // While it is smoothed by another amount, what is known of the same run stays.
+        placeholderData: () => client.getQueriesData<Schemas['Series']>({ queryKey: [METRICS], predicate: ({ queryKey }) => String(queryKey[1]).startsWith(address(METRICS, { at: { id } })) }).find(([, data]) => data)?.[1],
         refetchInterval: run && !isOver(run.status) ? LIVE_MS : (false as const),
       }
     }),
@@ -67,9 +71,9 @@ function useCompared(ids: readonly string[]) {
   })
   const all = [...details, ...metrics, ...evaluations]
   const runs = ids.flatMap((_, at): Compared[] => {
-    const [run, series, found] = [details[at]?.data, metrics[at]?.data?.series, evaluations[at]?.data?.data]
-    if (!run || !series || !found) return []
-    return [{ id: run.run_id, run, series, evaluations: found.filter((each) => each.run_id === run.run_id) }]
+    const [run, answer, found] = [details[at]?.data, metrics[at]?.data, evaluations[at]?.data?.data]
+    if (!run || !answer || !found) return []
+    return [{ id: run.run_id, run, ...answer, evaluations: found.filter((each) => each.run_id === run.run_id) }]
   })
   return {
     runs,
@@ -243,7 +247,7 @@ export default function CompareRuns() {
   const place = usePlace()
   const named = [...new Set(place.all('run'))]
   const ids = named.slice(0, MOST)
-  const { runs, waits, problem, again } = useCompared(ids)
+  const { runs, waits, problem, again } = useCompared(ids, useWay().amount)
   const [pair] = pairs(runs[0]?.evaluations ?? [], runs[1]?.evaluations ?? [])
   return (
     <Page
@@ -259,7 +263,7 @@ export default function CompareRuns() {
             request={{
               address: pair
                 ? address('/api/evaluations/compare', { query: { base: pair.base.id, other: pair.other.id } })
-                : address('/api/tunix/runs/{id}/metrics', { at: { id: ids[0] ?? '' } }),
+                : address(METRICS, { at: { id: ids[0] ?? '' } }),
             }}
           />
         )

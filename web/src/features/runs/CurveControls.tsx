@@ -1,48 +1,59 @@
 /** How curves are drawn, kept in the address: how smooth, on which scale, along what. */
+import { useEffect, useRef, useState } from 'react'
+
 import { usePlace } from '../../parts/place'
 import { runs as text } from '../../text'
-import { summed, value, type Axis, type Points } from './curve'
+import type { Axis, Way } from './curve'
 
-export interface Way {
-  amount: number
-  logarithmic: boolean
-  by: Axis
-}
-
-const USUAL_AMOUNT = '0.3'
+const MOST_AMOUNT = 0.999
+const WAIT_MS = 150
 
 export function useWay(): Way {
   const place = usePlace()
-  return { amount: Number(place.get('smooth') || USUAL_AMOUNT), logarithmic: place.get('scale') === 'log', by: (place.get('by') || 'step') as Axis }
+  const amount = Number(place.get('smooth'))
+  return {
+    amount: amount > 0 ? Math.min(amount, MOST_AMOUNT) : 0, // what is no number is none
+    logarithmic: place.get('scale') === 'log',
+    by: (place.get('by') || 'step') as Axis,
+  }
 }
 
-/** Points of a figure along the chosen axis; a logarithm has no place for what is not above 0. */
-export function along(points: Points, series: Record<string, Points>, { by, logarithmic }: Way) {
-  const source = by === 'time' ? series['step_seconds'] : by === 'tokens' ? series['tokens'] : undefined
-  const at = by === 'step' ? (step: number) => step : summed(source ?? [])
-  const steps = points.map(([step]) => step)
-  return {
-    steps,
-    xs: steps.map((step) => at(step) ?? step),
-    ys: points.map(([, y]) => value(y)).map((y) => (logarithmic && y !== null && y <= 0 ? null : y)),
-  }
+function Smoothing({ amount }: Pick<Way, 'amount'>) {
+  const place = usePlace()
+  const [dragged, drag] = useState<number | null>(null)
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
+  useEffect(() => () => clearTimeout(timer.current), [])
+  const shown = dragged ?? amount
+  return (
+    <label className="inline" title={text.curves.smoothHint}>
+      <span>{text.curves.smooth}</span>
+      <input
+        type="range"
+        min="0"
+        max="0.99"
+        step="0.01"
+        value={shown}
+        onChange={(event) => {
+          const next = Number(event.target.value)
+          drag(next)
+          // Each amount is asked of the server: not those on the way.
+          clearTimeout(timer.current)
+          timer.current = setTimeout(() => {
+            place.set({ smooth: next === 0 ? null : String(next) })
+            drag(null)
+          }, WAIT_MS)
+        }}
+      />
+      <output className="num amount">{shown === 0 ? text.curves.off : shown}</output>
+    </label>
+  )
 }
 
 export function CurveControls({ amount, logarithmic, by }: Way) {
   const place = usePlace()
   return (
     <div className="row controls">
-      <label className="inline">
-        <span>{text.curves.smooth}</span>
-        <input
-          type="range"
-          min="0"
-          max="1"
-          step="0.05"
-          value={amount}
-          onChange={(event) => place.set({ smooth: event.target.value === USUAL_AMOUNT ? null : event.target.value })}
-        />
-      </label>
+      <Smoothing amount={amount} />
       <label className="inline">
         <span>{text.curves.scale}</span>
         <select value={logarithmic ? 'log' : ''} onChange={(event) => place.set({ scale: event.target.value })}>

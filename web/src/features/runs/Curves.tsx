@@ -8,15 +8,13 @@ import { lazy } from '../../parts/lazy'
 import { Skeleton } from '../../parts/Skeleton'
 import { runs as text } from '../../text'
 import { DASHES } from './compare'
-import { joined, smoothed, value, type Points } from './curve'
-import { along, CurveControls, useWay } from './CurveControls'
+import { joined, lines, value, type Points } from './curve'
+import { CurveControls, useWay } from './CurveControls'
 
 const Chart = lazy(() => import('../../parts/Chart'))
 Chart.preload() // while the points are asked for
 const MAX_POINTS = 1200
 const WAIT_MS = 2000
-/** Figures without noise. */
-const EVEN = new Set(['epoch', 'learning_rate'])
 
 /** Charts: the losses together, everything else by itself. */
 function groups(keys: string[]): string[][] {
@@ -28,8 +26,10 @@ function groups(keys: string[]): string[][] {
 export function Curves({ id, step, live }: { id: string; step: number | undefined; live: boolean }) {
   const way = useWay()
   const { amount, logarithmic, by } = way
-  const found = useGet('/api/tunix/runs/{id}/metrics', { at: { id }, query: { max_points: MAX_POINTS } }, { keep: true })
-  const series = found.data?.series
+  const query = { max_points: MAX_POINTS, ...(amount > 0 && { smooth: amount }) }
+  const found = useGet('/api/tunix/runs/{id}/metrics', { at: { id }, query }, { keep: true })
+  const answer = found.data
+  const series = answer?.series
 
   // The stream tells of each step; the curves are asked for again then, now and then.
   const { refetch } = found
@@ -55,24 +55,15 @@ export function Curves({ id, step, live }: { id: string; step: number | undefine
   }, [live, refetch])
 
   const charts = useMemo(() => {
-    if (!series) return []
-    return groups(Object.keys(series)).map((keys, at) => {
-      const drawn = keys.flatMap((key, place) => {
-        const points = (series[key] ?? []) as Points
-        const { steps, xs, ys } = along(points, series as Record<string, Points>, { amount, logarithmic, by })
-        const colour = at === 0 ? place : at + 1
-        const calm = key.startsWith('eval_') || EVEN.has(key) || points.length < 20 || amount <= 0
-        const dash = [...(DASHES[place] ?? [])]
-        if (calm) return [{ xs, ys, series: { name: key, colour, dash } }]
-        return [
-          { xs, ys, series: { name: `${key} (${text.curves.raw})`, colour, faint: true } },
-          { xs, ys: smoothed(steps, ys, amount), series: { name: key, colour, dash } },
-        ]
-      })
-      const broken = keys.flatMap((key) => ((series[key] ?? []) as Points).flatMap(([point, y]) => (typeof y === 'string' ? [{ key, point, y }] : [])))
+    if (!answer) return []
+    return groups(Object.keys(answer.series)).map((keys, at) => {
+      const drawn = keys.flatMap((key, place) =>
+        lines(key, answer, { amount, logarithmic, by }, { name: key, colour: at === 0 ? place : at + 1, dash: [...(DASHES[place] ?? [])] }),
+      )
+      const broken = keys.flatMap((key) => ((answer.series[key] ?? []) as Points).flatMap(([point, y]) => (typeof y === 'string' ? [{ key, point, y }] : [])))
       return { keys, data: joined(drawn), series: drawn.map((each) => each.series), broken }
     })
-  }, [series, by, logarithmic, amount])
+  }, [answer, by, logarithmic, amount])
 
   return (
     <Section

@@ -52,7 +52,7 @@ function Overview({ run }: { run: Detail }) {
         </div>
       )}
       {dry && run.result && <Checks checks={run.result} />}
-      {!dry && <Curves id={run.run_id} step={run.progress?.step} live={!isOver(run.status)} />}
+      {!dry && <Curves key={run.run_id} id={run.run_id} step={run.progress?.step} live={!isOver(run.status)} />}
       <div className="panel">
         <Facts
           facts={[

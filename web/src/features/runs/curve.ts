@@ -1,31 +1,12 @@
 /** What a chart draws, worked out from the points that the API gives. */
+import type { Series } from '../../parts/Chart'
+import { runs as text } from '../../text'
+
 export type Point = readonly [number, number | string]
 export type Points = readonly (readonly [step: number, value: number | 'NaN' | 'Infinity' | '-Infinity'])[]
 export type Axis = 'step' | 'time' | 'tokens'
 
 export const value = (x: number | string): number | null => (typeof x === 'number' && Number.isFinite(x) ? x : null)
-
-/** An exponential mean, each point weighted by the steps since the one before; `amount` 0 (none) to 1.
- *
- * What is missing stays missing, and the beginning is not drawn towards 0.
- */
-export function smoothed(steps: readonly number[], values: readonly (number | null)[], amount: number): (number | null)[] {
-  if (amount <= 0 || steps.length < 3) return [...values]
-  const span = (steps.at(-1) ?? 0) - (steps[0] ?? 0) || 1
-  const reach = (span * amount * amount) / 4 // in steps: what lies farther back weighs less than a third
-  let mean: number | null = null
-  let weight = 0
-  let last = steps[0] ?? 0
-  return values.map((each, place) => {
-    if (each === null) return null
-    const step = steps[place] ?? last
-    const fade = Math.exp(-Math.max(step - last, 1e-9) / reach)
-    last = step
-    weight = weight * fade + (1 - fade || 1e-12)
-    mean = mean === null ? each : mean + ((1 - fade || 1e-12) / weight) * (each - mean)
-    return mean
-  })
-}
 
 /** For each step how much of a per-step figure there was up to it: seconds from `step_seconds`, tokens from `tokens`.
  *
@@ -75,4 +56,49 @@ export function joined(series: readonly { xs: readonly number[]; ys: readonly (n
       return row
     }),
   ]
+}
+
+/** What the API gives of a run's figures: measured points and, where it was asked for them, smoothed ones. */
+export interface Answer {
+  series: Record<string, Points>
+  smoothed?: { amount: number; series: Record<string, Points> } | null
+}
+
+/** How curves are drawn: smoothed by how much (0: not), on which scale, along what. */
+export interface Way {
+  amount: number
+  logarithmic: boolean
+  by: Axis
+}
+
+export interface Line {
+  xs: number[]
+  ys: (number | null)[]
+  series: Series
+}
+
+/** Figures without noise, of which a mean says nothing. */
+const EVEN = new Set(['epoch', 'learning_rate'])
+
+/** The measured line of a figure and, beneath its label, the smoothed one: never one in place of the other. */
+export function lines(key: string, answer: Answer, way: Way, look: Omit<Series, 'smoothed'>): Line[] {
+  const drawn = (points: Points, series: Series): Line => ({ ...along(points, answer.series, way), series })
+  const measured = answer.series[key] ?? []
+  if (measured.length === 0) return []
+  const { smoothed } = answer
+  const averages = smoothed?.series[key] ?? []
+  const own = drawn(measured, look)
+  // An evaluation is a mean already.
+  if (way.amount === 0 || !smoothed || averages.length === 0 || key.startsWith('eval_') || EVEN.has(key)) return [own]
+  return [own, drawn(averages, { name: text.curves.smoothed(look.name, smoothed.amount), colour: look.colour, smoothed: true })]
+}
+
+/** Points along the chosen axis; a logarithm has no place for what is not above 0. */
+function along(points: Points, series: Record<string, Points>, { by, logarithmic }: Way): Pick<Line, 'xs' | 'ys'> {
+  const source = by === 'time' ? series['step_seconds'] : by === 'tokens' ? series['tokens'] : undefined
+  const at = by === 'step' ? (step: number) => step : summed(source ?? [])
+  return {
+    xs: points.map(([step]) => at(step) ?? step),
+    ys: points.map(([, y]) => value(y)).map((y) => (logarithmic && y !== null && y <= 0 ? null : y)),
+  }
 }
