@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tests import ports
+
 
 @dataclass
 class Asked:
@@ -38,6 +40,7 @@ class Answer:
         pieces: bytes that are sent at once.
         unclosed: the stream ends without `end`, in good order.
         silent: nothing is ever sent, not even a status line.
+        stops: the server stops listening before it answers.
     """
 
     status: int = 200
@@ -48,6 +51,7 @@ class Answer:
     pieces: int = 65_536
     unclosed: bool = False
     silent: bool = False
+    stops: bool = False
 
 
 def document(value: Any, status: int = 200) -> Answer:
@@ -69,9 +73,10 @@ class Server:
     answers: list[Answer] = field(default_factory=list)
     status: str = "completed"
     asked: list[Asked] = field(default_factory=list)
-    port: int = 0
 
     def __post_init__(self) -> None:
+        self.reserved = ports.reserve()
+        self.port = ports.number(self.reserved)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
@@ -87,9 +92,8 @@ class Server:
 
         async def work() -> None:
             self.listening = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-            self.port = self.listening.sockets[0].getsockname()[1]
 
-        asyncio.run_coroutine_threadsafe(work(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(work(), self.loop).result(240)
 
     def stop(self) -> None:
         """Refuse connections."""
@@ -97,7 +101,7 @@ class Server:
         async def work() -> None:
             self.listening.close()
 
-        asyncio.run_coroutine_threadsafe(work(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(work(), self.loop).result(240)
 
     def close(self) -> None:
         """End it."""
@@ -109,10 +113,11 @@ class Server:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-        asyncio.run_coroutine_threadsafe(work(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(work(), self.loop).result(240)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+        self.thread.join(240)
         self.loop.close()
+        self.reserved.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -126,6 +131,8 @@ class Server:
         writer.close()
 
     async def _answer(self, asked: Asked, answer: Answer, writer: asyncio.StreamWriter) -> None:
+        if answer.stops:
+            self.listening.close()
         if answer.silent:
             await asyncio.sleep(3600)
         writer.write(

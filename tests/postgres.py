@@ -144,7 +144,7 @@ class Postgres:
         """
         assert self.process is not None
         self.process.send_signal(by)
-        self.process.wait(30)
+        self.process.wait(240)
         if not self._launched():
             raise RuntimeError((self.folder / "log").read_text())
 

@@ -206,6 +206,6 @@ def test_a_server_and_the_embedded_database_answer_alike(shell: Shell) -> None:
         assert away("datasets", "show", "none-v1").returncode == 3
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(240)
     done = away("datasets", "list")
     assert (done.returncode, "Is the server running?" in done.stderr) == (1, True)

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.background import ignoring_sigint
+
 # Stands in for a worker: says in a file what happens to it.
 STUB = """
 import os, pathlib, select, signal, sys
@@ -40,11 +42,14 @@ serve.DRAIN_SECONDS = 1.0 if kind == "stubborn" else 30.0
 main.main()
 """
 
+PATIENCE_SECONDS = 240.0
+"""How long a test waits for what must come."""
+
 
 def until(fact: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not fact():
-        assert time.monotonic() < deadline, f"not within 20 s: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what}"
         time.sleep(0.02)
 
 
@@ -63,14 +68,16 @@ class Serving:
         (folder / "stub.py").write_text(STUB)
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, *words: str, kind: str = "plain", **environment: str) -> str:
+    def start(self, *words: str, kind: str = "plain", background: bool = False, **environment: str) -> str:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("TUNIX_RT_")}
         kept |= {"TUNIX_RT_HOME": str(self.folder / "home"), "TUNIX_RT_CANCEL_GRACE_SECONDS": "0"} | environment
-        command = [sys.executable, "-c", SERVE, str(self.folder / "stub.py"), str(self.folder), kind]
+        stub = [str(self.folder / "stub.py"), str(self.folder), kind]
+        command = [sys.executable, "-c", SERVE, *stub, "serve", "--port", "0", *words]
         with (self.folder / "serve.err").open("w") as err:
             self.process = subprocess.Popen(
-                [*command, "serve", "--port", "0", *words], env=kept, stderr=err, text=True, start_new_session=True
-            )
+                ignoring_sigint(command) if background else command,
+                env=kept, stderr=err, text=True, start_new_session=True,
+            )  # fmt: skip
         until(lambda: "/docs" in self.said() or not is_alive(self.pid), "an address")
         return self.said().partition("http://")[2].partition("/docs")[0]
 
@@ -89,7 +96,7 @@ class Serving:
 
     def ended(self) -> int:
         assert self.process is not None
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -145,6 +152,15 @@ def test_ctrl_c_asks_the_workers_and_a_second_one_kills_them(serving: Serving) -
     os.killpg(serving.pid, signal.SIGINT)
     assert serving.ended() == 130
     until(lambda: not is_alive(worker), "the worker's end")
+
+
+def test_ctrl_c_leaves_a_server_alone_that_was_started_in_the_background(serving: Serving) -> None:
+    serving.start(background=True)
+    [worker] = serving.workers(1)
+    os.killpg(serving.pid, signal.SIGINT)
+    os.kill(serving.pid, signal.SIGTERM)
+    assert serving.ended() == 0  # by SIGTERM; by Ctrl-C it is 130
+    assert (serving.folder / f"{worker}.told").read_text() == "SIGTERM"
 
 
 def test_a_worker_that_does_not_end_is_killed_in_the_end(serving: Serving) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt import migrations, pipeline
 from tunix_rt.base import log as logs
+from tunix_rt.base import stop_signals
 from tunix_rt.base.db import DATABASE_DOWN, Database, explain
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import handlers as evaluation
@@ -51,7 +52,7 @@ def main(
 
     SIGTERM, SIGINT, or the death of the parent that holds the other end of `parent_fd`, drains: nothing more is
     claimed, and the present run checkpoints and goes back to the queue. A second SIGINT (Ctrl-C) kills its process at
-    once; the run is requeued when its lease runs out.
+    once; the run is requeued when its lease runs out. A SIGINT that was ignored at the start stays ignored.
 
     Args:
         settings: read once, passed down.
@@ -174,7 +175,8 @@ class _Worker:
                 events.remove_reader(parent_fd or 0)
                 drain("the server that started it is gone")
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        numbers = stop_signals.caught()
+        for number in numbers:
             events.add_signal_handler(number, signalled(number))
         if parent_fd is not None:
             events.add_reader(parent_fd, parent_said)
@@ -183,5 +185,5 @@ class _Worker:
         finally:
             if parent_fd is not None:
                 events.remove_reader(parent_fd)
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in numbers:
                 events.remove_signal_handler(number)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests import ports
 
 Reply = tuple[int, dict[str, str], bytes]
 
@@ -119,8 +120,8 @@ def serving() -> Iterator[Server]:
         thread.join()
 
 
-def closed_port() -> str:
-    """The address of nobody."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}/v1"
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """An address at which nobody listens."""
+    with ports.reserve() as reserved:
+        yield f"http://127.0.0.1:{ports.number(reserved)}/v1"

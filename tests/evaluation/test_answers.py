@@ -206,7 +206,7 @@ def test_a_fraction_equals_itself_however_it_is_written(value: Fraction) -> None
      "e\u0301" ],
 )  # fmt: skip
 @pytest.mark.parametrize("expected", ["5", "paris", "x" * 50_000])
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_a_hostile_output_takes_linear_time(piece: str, expected: str) -> None:
     output = "A" + piece * (80_000 // len(piece))
     began = time.process_time()

@@ -153,7 +153,7 @@ LOCAL = ["answer_correctness", "choice", "exact", "exact:normalised=true", "nume
 
 @pytest.mark.parametrize("judge", LOCAL)
 @pytest.mark.parametrize("expected", ["", "5", "B", "\ud800", "x" * 50_000])
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_hostile_outputs_are_judged_within_bounds(judge: str, expected: str) -> None:
     for output in HOSTILE:
         began = time.process_time()

@@ -99,7 +99,7 @@ async def test_a_judging_is_looked_at_and_goes_on_from_the_replies_that_are_kept
 
     def reply(body: dict[str, Any]) -> Any:
         if len(server.asked) > 5:
-            free.wait(20)
+            free.wait(240)
         return says(verdict(body, 10))
 
     server.reply = reply

@@ -23,7 +23,7 @@ from tunix_rt.jobs.retry import End
 
 LEASE = 60.0
 DONE = Outcome(End.DONE, result="result")
-PATIENCE = 30.0
+PATIENCE = 240.0
 """Seconds after which a test gives up; never what it asserts."""
 
 
@@ -345,7 +345,7 @@ async def test_work_goes_on_through_a_failure_that_is_shorter_than_its_lease(dat
 
     number = await add(database)
     handler = Handler(waits)
-    performing = asyncio.create_task(perform(database, handler, 8.0))  # a beat every two seconds
+    performing = asyncio.create_task(perform(database, handler, 60.0))  # a beat every 15 seconds
     await handler.started.wait()
     async with out_of_reach(database):
         release.set()  # the result has to wait

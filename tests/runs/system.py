@@ -109,7 +109,7 @@ class System:
     def away(self, by: signal.Signals = signal.SIGTERM, workers: int = 1) -> Iterator[None]:
         """No server answers while the block runs: the newest one is ended by a signal, and another takes its port."""
         self.servers[-1].send_signal(by)
-        self.servers[-1].wait(60)
+        self.servers[-1].wait(PATIENCE_SECONDS)
         try:
             yield
         finally:

@@ -118,7 +118,7 @@ class Chaos:
                     server = self.system.serve(2)  # while the orphaned workers are still at it
                 elif kind == "the server, by SIGTERM":
                     server.terminate()
-                    assert server.wait(60) == 0
+                    assert server.wait(240) == 0
                     server = self.system.serve(2)
                 elif self.postgres is not None and kind.startswith("PostgreSQL"):
                     self.postgres.restart(signal.Signals[kind.rpartition(" ")[2]])
@@ -130,7 +130,7 @@ class Chaos:
                     self.crash(run, [worker], given_back=False)
             until(lambda: not any(map(self.goes_on, self.runs)), "the end of every run")
             until(lambda: not self.going(), "the end of every training")
-            assert train_undisturbed.wait(120) == 0
+            assert train_undisturbed.wait(240) == 0
         finally:
             train_undisturbed.kill()
             train_undisturbed.wait()
@@ -240,7 +240,7 @@ def test_whatever_is_killed_every_run_is_true_afterwards(chaos: Chaos) -> None:
         assert chaos.crashed, "nothing was killed at work"
         assert sum(watching.connections for watching in chaos.watching) > len(chaos.runs), "no viewer came back"
         chaos.system.servers[-1].terminate()
-        assert chaos.system.servers[-1].wait(60) == 0
+        assert chaos.system.servers[-1].wait(240) == 0
         assert chaos.system.processes() == {}
         errors = [line for line in chaos.system.said().splitlines() if "Z error " in line]
         assert [line for line in errors if "the heartbeat died" not in line] == []

@@ -50,7 +50,7 @@ async def hand(api: httpx.AsyncClient, settings: Settings) -> Hand:
 
 
 async def until(holds: Any) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not holds():
             await asyncio.sleep(0.01)
 

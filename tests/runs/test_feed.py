@@ -40,7 +40,7 @@ async def watch(feed: Feed) -> AsyncGenerator[bytes, None]:
 
 async def told(stream: AsyncGenerator[bytes, None], run: str, **wanted: Any) -> dict[str, Any]:
     """The next row of a run that has such values."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         async for event in stream:
             if not event.startswith(b"event: run\n"):
                 continue
@@ -52,7 +52,7 @@ async def told(stream: AsyncGenerator[bytes, None], run: str, **wanted: Any) -> 
 
 async def changed(stream: AsyncGenerator[bytes, None]) -> list[str]:
     """What there is more of, as it is told next."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         while not (event := await anext(stream)).startswith(b"event: changed\n"):
             pass
     names: list[str] = json.loads(event.partition(b"data: ")[2])
@@ -61,9 +61,10 @@ async def changed(stream: AsyncGenerator[bytes, None]) -> list[str]:
 
 async def test_a_viewer_is_told_of_each_state_and_of_progress(settings: Settings, database: Database) -> None:
     run = await played(Scribe(database), settings.home, running=False)
+    runs = await played(Scribe(database), settings.home)
     async with fed(database) as feed:
         stream = await watch(feed)
-        await asyncio.sleep(0.5)  # the first look: what was before is not told
+        await told(stream, runs.id)  # the first look: what was before is not told
         await run.move(RunStatus.RUNNING)
         await told(stream, run.id, status="running", progress=None)
         lines = [{"event": "plan", "steps": 4}, {"event": "step", "step": 3, "loss": 0.5, "step_seconds": 2.0}]
@@ -93,9 +94,10 @@ async def test_viewers_are_told_what_there_is_more_of_whoever_made_it(
     api: httpx.AsyncClient, settings: Settings, database: Database
 ) -> None:
     await stored(api, trace(1))
+    runs = await played(Scribe(database), settings.home)
     async with fed(database) as feed:  # which makes none of it
         stream = await watch(feed)
-        await asyncio.sleep(0.5)  # the first look: what was before is not told
+        await told(stream, runs.id)  # the first look: what was before is not told
         await stored(api, trace(2))
         assert await changed(stream) == ["traces"]
         await dataset(api)

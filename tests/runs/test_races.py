@@ -19,7 +19,7 @@ from tunix_rt.jobs.retry import End
 
 ASYNC = "/api/tunix/run?mode=async"
 RUNS = "/api/tunix/runs"
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds after which a test gives up; never what it asserts."""
 
 

@@ -15,7 +15,7 @@ from starlette.types import Message
 from tunix_rt.app import create_app
 from tunix_rt.base.settings import Settings
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 """How long a test waits for what must come; nothing is asserted about how soon it comes."""
 
 Manner = Literal["told", "raises", "cancelled"]

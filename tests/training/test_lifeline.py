@@ -63,21 +63,22 @@ def test_a_worker_that_is_gone_takes_the_child_and_its_children_along() -> None:
     with child(CHILD, "600") as (process, pipe):
         assert line(process) == b"grandchild\n"
         os.close(pipe)
-        _, err = process.communicate(timeout=60)  # ends when nobody holds stdout: the grandchild neither
+        _, err = process.communicate(timeout=240)  # ends when nobody holds stdout: the grandchild neither
     assert process.returncode == -signal.SIGKILL
     assert b"lifeline: the worker is gone" in err
 
 
 def test_a_child_lives_while_bytes_come_and_ends_when_they_do_not() -> None:
-    with child(CHILD, "1.5") as (process, pipe):
+    with child(CHILD, "4") as (process, pipe):
         assert line(process) == b"grandchild\n"
-        for _ in range(20):  # two seconds: longer than the child may wait for one
+        until = time.monotonic() + 5  # longer than the child may wait for a byte
+        while time.monotonic() < until:
             os.write(pipe, b".")
             time.sleep(0.1)
         assert process.poll() is None
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
-    assert b"no sign of the worker for 1.5 seconds" in err
+    assert b"no sign of the worker for 4 seconds" in err
 
 
 @pytest.mark.parametrize("end", [signal.SIGSTOP, signal.SIGKILL])
@@ -101,7 +102,7 @@ def test_a_child_that_leads_no_group_ends_alone() -> None:
     code = "import time; from tunix_rt.training import lifeline; lifeline.hold(); time.sleep(600)"
     with child(code, "600", own_group=False) as (process, pipe):
         os.close(pipe)
-        assert process.wait(timeout=60) == 137
+        assert process.wait(timeout=240) == 137
 
 
 def test_a_full_log_of_a_frozen_worker_does_not_keep_the_child_alive() -> None:
@@ -111,7 +112,7 @@ def test_a_full_log_of_a_frozen_worker_does_not_keep_the_child_alive() -> None:
     with child(code, "600") as (process, pipe):
         assert line(process) == b"1\n"
         os.close(pipe)
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert process.wait(timeout=240) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(("descriptor", "seconds"), [("77", "1"), ("x", "1"), ("0", "nan"), ("0", "-1")])

@@ -42,12 +42,12 @@ def start(run: Path, *words: str, bare: bool = True) -> "subprocess.Popen[str]":
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
 
 def until(process: "subprocess.Popen[str]", holds: Callable[[], bool], pause: float = 0.002) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not holds():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -257,7 +257,7 @@ def test_a_worker_that_is_gone_takes_the_training_along(tmp_path: Path) -> None:
     )
     os.close(end)
     os.close(pipe)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
     assert "the worker is gone" in err
 
@@ -267,7 +267,7 @@ def test_a_log_that_nobody_reads_changes_nothing(tmp_path: Path) -> None:
     process = start(run.path, "--plan")
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=240) == 0
     assert the_end(run)["reason"] == "completed"
 
 

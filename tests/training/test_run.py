@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.background import ignoring_sigint
 from tests.test_cli import Shell
 from tests.training.bare import COMMAND
 
@@ -34,16 +35,19 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     found.json("traces", "generate", "addition", "--count", 60, "--seed", 1)
     found.json("datasets", "build", "sums", "--split", "eval=0.2")
     (found.folder / "config.yaml").write_text(CONFIG)
-    done = train(found, "whole", bare=False).communicate(timeout=120)
+    done = train(found, "whole", bare=False).communicate(timeout=240)
     assert (found.folder / "whole" / "model").exists(), done
     return found
 
 
-def train(shell: Shell, output: str, *more: str, bare: bool = True) -> "subprocess.Popen[str]":
+def train(
+    shell: Shell, output: str, *more: str, bare: bool = True, background: bool = False
+) -> "subprocess.Popen[str]":
     python = COMMAND if bare else [sys.executable, "-m"]
     words = ["train", "config.yaml", "--dataset", "sums-v1", "--output", output, "--device", "cpu", *more]
+    command = [*python, "tunix_rt.cli.main", *words]
     return subprocess.Popen(
-        [*python, "tunix_rt.cli.main", *words],
+        ignoring_sigint(command) if background else command,
         env=shell.environment,
         cwd=shell.folder,
         stdout=subprocess.PIPE,
@@ -58,7 +62,7 @@ def events(shell: Shell, output: str) -> list[dict[str, Any]]:
 
 
 def until(process: "subprocess.Popen[str]", holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not holds() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -96,7 +100,7 @@ def test_ctrl_c_saves_everything_and_going_on_gives_the_same_bits(shell: Shell) 
     process = train(shell, "stopped")
     until(process, lambda: len(losses(shell, "stopped")) >= 3)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     stopped = events(shell, "stopped")[-1]
     if stopped["reason"] == "completed":
         pytest.fail("the training ended before the signal reached it: make it longer")
@@ -104,20 +108,34 @@ def test_ctrl_c_saves_everything_and_going_on_gives_the_same_bits(shell: Shell) 
     assert "tunix-rt train --resume --output stopped" in err
     assert f"step-{stopped['step']:08d}" in os.listdir(shell.folder / "stopped" / "checkpoints")
     done = train(shell, "stopped", "--resume")
-    assert done.communicate(timeout=120)
+    assert done.communicate(timeout=240)
     assert done.returncode == 0
     assert weights(shell, "stopped") == weights(shell, "whole")
     assert losses(shell, "stopped") == losses(shell, "whole")
+
+
+def test_ctrl_c_leaves_a_training_alone_that_was_started_in_the_background(shell: Shell) -> None:
+    process = train(shell, "background", "--set", "steps=100000", background=True)
+    until(process, lambda: len(losses(shell, "background")) >= 3)
+    process.send_signal(signal.SIGINT)
+    after = len(losses(shell, "background")) + 6
+    until(process, lambda: len(losses(shell, "background")) >= after)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 130, err
+    stopped = events(shell, "background")[-1]
+    assert (stopped["reason"], stopped["step"] >= after) == ("stopped", True)
+    assert f"step-{stopped['step']:08d}" in os.listdir(shell.folder / "background" / "checkpoints")
 
 
 def test_a_killed_training_goes_on_to_the_same_bits(shell: Shell) -> None:
     process = train(shell, "killed")
     until(process, lambda: len(losses(shell, "killed")) >= 6)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
     again = train(shell, "killed", "--resume")
-    _, err = again.communicate(timeout=120)
+    _, err = again.communicate(timeout=240)
     assert again.returncode == 0, err
     assert weights(shell, "killed") == weights(shell, "whole")
     assert losses(shell, "killed") == losses(shell, "whole")

@@ -114,7 +114,7 @@ def test_a_device_that_dies_ends_the_training(tmp_path: Path) -> None:
 
     with pytest.raises(Unavailable, match="device 1 was killed by SIGKILL"):
         train(tmp_path, emit=kill)
-    assert time.monotonic() - begun.of("killed")[0]["at"] < 10
+    assert time.monotonic() - begun.of("killed")[0]["at"] < 60  # without an end of the other it would wait for days
     assert not multiprocessing.active_children()
     assert [path.name for path in checkpoints.listed(tmp_path)] == ["step-00000004"]
 
@@ -126,8 +126,8 @@ def test_the_processes_end_with_the_one_that_looks_after_them(tmp_path: Path) ->
     members = [int(word) for word in process.stdout.readline().split()]
     assert len(members) == 2
     process.kill()
-    process.communicate(timeout=60)
-    deadline = time.monotonic() + 30
+    process.communicate(timeout=240)
+    deadline = time.monotonic() + 240
     while any(map(_lives, members)):
         assert time.monotonic() < deadline
         time.sleep(0.01)

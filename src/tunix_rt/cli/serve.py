@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 
 from tunix_rt.app import create_app
-from tunix_rt.base import log
+from tunix_rt.base import log, stop_signals
 from tunix_rt.base.errors import Failed
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import show
@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def _hearing(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self.handle_exit) for number in stop_signals.caught()}
         try:
             yield
         finally:

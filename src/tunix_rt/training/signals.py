@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tunix_rt.base import stop_signals
+
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -18,7 +20,8 @@ class Stopped(Exception):
 def install() -> Callable[[], bool]:
     """Turn both signals into a wish for the rest of the process's life; a second one by SIGINT interrupts at once.
 
-    Whoever starts the process may block them first: they are let in here, and none is lost or kills.
+    Whoever starts the process may block them first: they are let in here, and none is lost or kills. A SIGINT that was
+    ignored before stays ignored.
 
     Returns:
         Whether somebody wants us to stop.
@@ -30,7 +33,7 @@ def install() -> Callable[[], bool]:
         if len(asked) > 1 and number == signal.SIGINT:
             raise KeyboardInterrupt
 
-    for number in _NUMBERS:
+    for number in stop_signals.caught():
         signal.signal(number, ask)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _NUMBERS)
     return lambda: bool(asked)
