@@ -98,8 +98,8 @@ def show_evaluation(found: dict[str, Any]) -> None:
     note = "" if found["established"] else f"  not established: only {_items(found['n_scored'])}"
     click.echo(f"score {share(found['score'])}  {_counts(found)}{note}")
     click.echo(
-        f"missing {found['n_missing']}, unscored {found['n_unscored']}, unknown ids {found['n_unknown']}, "
-        f"repeated ids {found['n_repeated']}; judge {found['judge']} {found['judge_version']}"
+        f"missing {found['n_missing']}, unscored {found['n_unscored']}, unknown ids {found['n_unknown']}; "
+        f"judge {found['judge']} {found['judge_version']}"
     )
     if found["sampled"]:
         passed = ", ".join(f"pass@{k} {_figure(one)}" for k, one in found["sampled"]["pass_at"].items())
@@ -110,11 +110,13 @@ def show_evaluation(found: dict[str, Any]) -> None:
             f"{overlap['n']} items ({share(overlap['share'])}) overlap with training traces; without them "
             f"{share(clean['score'])} {_counts(clean)}"
         )
-        if found["held_back"]:
-            show.say(
-                "Too many: it is kept off the board. If it belongs there all the same: "
-                f"tunix-rt evaluations waive {str(found['id'])[:13]} --reason WHY"
-            )
+    if found["n_repeated"]:
+        click.echo(f"{_items(found['n_repeated'])} left out: answered more than once")
+    if found["held_back"]:
+        show.say(
+            "It is kept off the board. If it belongs there all the same: "
+            f"tunix-rt evaluations waive {str(found['id'])[:13]} --reason WHY"
+        )
     rules = ", ".join(f"{rule} {count}" for rule, count in found["rules"].items())
     click.echo(f"answers found by: {rules or 'none was found'}")
     rows = [
@@ -164,8 +166,6 @@ def _warn(found: dict[str, Any]) -> None:
         show.say(f"{_items(found['n_missing'])} without a prediction, counted as wrong.")
     if found["n_unknown"]:
         show.say(f"{found['n_unknown']} ids that the eval set does not have{_names(found, 'unknown_ids')}")
-    if found["n_repeated"]:
-        show.say(f"{_items(found['n_repeated'])} with several predictions, not scored{_names(found, 'repeated_ids')}")
 
 
 def _items(count: int) -> str:

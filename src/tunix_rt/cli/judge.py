@@ -50,11 +50,13 @@ def list_judges(as_json: bool) -> None:
 def calibrate_judge(labels: Path, name: str, repeats: int, seed: int, as_json: bool) -> None:
     """Compare a judge with human labels.
 
-    A line of labels is {id, prompt, expected_answer, output, label}, the label 1 for right and 0 for wrong. Outputs to
-    the same prompt with different labels make the pairs that a judge of pairs is asked about, in both orders.
+    A line of labels is {id, prompt, expected_answer, output, label}, the label 1 for right and 0 for wrong; ids are
+    unique. Outputs to the same prompt with different labels make the pairs that a judge of pairs is asked about, in
+    both orders.
     """
     with files.opened(labels) as file, files.naming(body=labels):
-        lines = files.lines(file, LabelLine, "a label {id, prompt, expected_answer, output, label}")
+        what = "a label {id, prompt, expected_answer, output, label}"
+        lines = files.unique_lines(file, LabelLine, what, lambda line: line.id)
     found = calibrate(lines, name, Settings(), repeats, seed)
     if as_json:
         show.document(asdict(found))

@@ -1,7 +1,7 @@
 """Eval sets and predictions as files: JSONL in, every bad line named; and the digest of an eval set."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,9 @@ from tunix_rt.base.errors import BadInput, Fault, NotFound, cut
 from tunix_rt.evaluation.schemas import EvalItemLine, PredictionLine
 
 _Line = TypeVar("_Line", bound=BaseModel)
+_Key = TypeVar("_Key", bound=Hashable)
 _FAULTS = 100  # bad lines that are told one by one
+_NAMED = 10  # lines that contradict an earlier one, named one by one
 MAX_META_BYTES = 64 * 2**10
 
 
@@ -114,7 +116,7 @@ class Predictions:
 
     @cached_property
     def by_id(self) -> dict[str, dict[int, list[int]]]:
-        """For each id and sample the indices of its lines; several mean that the file is ambiguous."""
+        """For each id and sample the indices of its lines: one, but for files stored by earlier versions."""
         found: dict[str, dict[int, list[int]]] = {}
         for index, line in enumerate(self.lines):
             found.setdefault(line.id, {}).setdefault(line.sample, []).append(index)
@@ -130,20 +132,57 @@ def predictions(file: IO[bytes]) -> Predictions:
     """Read predictions.
 
     Raises:
-        BadInput: bad lines, or nothing at all.
+        BadInput: bad lines, a repeated (id, sample), or nothing at all.
     """
-    lines = _read(file, PredictionLine, "a prediction {id, output, ...}", lambda _line, _number: None)
+    lines, numbers = _numbered(file, PredictionLine, "a prediction {id, output, ...}")
+    _check_repeats(
+        [(line.id, line.sample) for line in lines],
+        numbers,
+        lambda key: f"id {cut(key[0], 60)!r} (sample {key[1]})",
+        'Give each answer once. Several answers to an item take "sample": 0, 1, 2, ...; a line without it is sample 0.',
+    )
     file.seek(0)
-    return Predictions("sha256:" + hashlib.file_digest(file, "sha256").hexdigest(), lines)  # type: ignore[arg-type]  # any binary file will do
+    digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any binary file will do
+    return Predictions(digest, lines)
 
 
-def lines(file: IO[bytes], kind: type[_Line], what: str) -> list[_Line]:
-    """Read lines of another kind.
+def unique_lines(file: IO[bytes], kind: type[_Line], what: str, key: Callable[[_Line], str]) -> list[_Line]:
+    """Read lines of another kind, each with a key of its own.
 
     Raises:
-        BadInput: bad lines (all of them, as `line N`), or nothing at all.
+        BadInput: bad lines (all of them, as `line N`), a repeated key, or nothing at all.
     """
-    return _read(file, kind, what, lambda _line, _number: None)
+    lines, numbers = _numbered(file, kind, what)
+    keys = [key(line) for line in lines]
+    _check_repeats(keys, numbers, lambda name: f"id {cut(name, 60)!r}", "Give each line an id of its own.")
+    return lines
+
+
+def _numbered(file: IO[bytes], kind: type[_Line], what: str) -> tuple[list[_Line], list[int]]:
+    """Lines with their numbers in the file."""
+    numbers: list[int] = []
+
+    def check(_line: _Line, number: int) -> None:
+        numbers.append(number)
+
+    return _read(file, kind, what, check), numbers
+
+
+def _check_repeats(keys: Sequence[_Key], numbers: Sequence[int], describe: Callable[[_Key], str], hint: str) -> None:
+    """Refuse lines whose key an earlier line has: a second line would choose among answers, or count one twice."""
+    first: dict[_Key, int] = {}
+    faults = []
+    for key, number in zip(keys, numbers, strict=True):
+        if (earlier := first.setdefault(key, number)) != number:
+            faults.append(Fault(f"line {number}", f"repeats {describe(key)}, first on line {earlier}"))
+    if faults:
+        count = "1 line repeats" if len(faults) == 1 else f"{len(faults):,} lines repeat"
+        shown = f" The first {_NAMED} are:" if len(faults) > _NAMED else ""
+        raise BadInput(
+            f"{count} an answer that an earlier line gives; nothing was stored.{shown}",
+            hint=hint,
+            faults=faults[:_NAMED],
+        )
 
 
 @contextmanager

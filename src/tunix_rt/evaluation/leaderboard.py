@@ -55,9 +55,13 @@ def same_board(base: tuple[str, Board], other: tuple[str, Board]) -> None:
         )
 
 
-def held_back(contamination: Mapping[str, Any] | None, waiver: str | None) -> bool:
-    """Whether an evaluation is kept off its board."""
-    return contamination is not None and contamination["share"] > HELD_BACK and waiver is None
+def held_back(contamination: Mapping[str, Any] | None, n_repeated: int, waiver: str | None) -> bool:
+    """Whether an evaluation is kept off its board: what it is scored on was seen in training, or partly left out.
+
+    Repeated predictions are refused; evaluations of earlier versions may have them, and left their items out.
+    """
+    contaminated = contamination is not None and contamination["share"] > HELD_BACK
+    return (contaminated or n_repeated > 0) and waiver is None
 
 
 def view(evaluation: Evaluation, eval_set: EvalSet) -> EvaluationView:
@@ -92,7 +96,7 @@ def view(evaluation: Evaluation, eval_set: EvalSet) -> EvaluationView:
         samples=evaluation.samples,
         contamination=contamination,
         waiver=evaluation.waiver,
-        held_back=held_back(found, evaluation.waiver),
+        held_back=held_back(found, evaluation.n_repeated, evaluation.waiver),
     )
 
 

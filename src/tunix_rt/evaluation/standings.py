@@ -131,6 +131,7 @@ async def _evaluations(session: AsyncSession, found: Found, filters: Filters) ->
             Evaluation.score,
             Evaluation.scores,
             Evaluation.contamination,
+            Evaluation.n_repeated,
             Evaluation.waiver,
         )
         .join(EvalSet, EvalSet.number == Evaluation.eval_set_number)
@@ -158,7 +159,7 @@ def _ranked(evaluations: Sequence[Any]) -> Standings:
         row = newest[identity]
         return Standing(row.number, row.id, row.model_id, row.dataset_key, rank, p_value, older[identity])
 
-    back = [identity for identity, row in newest.items() if held_back(row.contamination, row.waiver)]
+    back = [identity for identity, row in newest.items() if held_back(row.contamination, row.n_repeated, row.waiver)]
     listed = [identity for identity in newest if identity not in set(back)]
     if not listed:
         return Standings([standing(identity, None, None) for identity in back])

@@ -46,8 +46,10 @@ export const evaluation = {
     notEstablished: 'not established',
     notEstablishedHint: (n: number) => `Only ${n} scored items; 30 are the least that a score is believed of`,
     waived: 'waived',
-    heldBack: (some: number) => `Held back for contamination: ${count(some)}`,
-    heldBackDetail: 'More than 5 % of the items of these rows stand in the training traces. They have no rank until somebody waives that with a reason.',
+    heldBack: (some: number) => `Held back: ${count(some)}`,
+    heldBackDetail:
+      'More than 5 % of the items of these rows stand in the training traces, or their predictions answer an item twice. They have no rank until somebody waives that with a reason.',
+    repeated: (n: number) => `${count(n)} ${n === 1 ? 'item' : 'items'} left out: answered more than once`,
     heldScores: (whole: string, clean: string) => `${whole} with them, ${clean} without`,
     overlap: (n: number, share: string) => `${count(n)} items overlap (${share})`,
     waive: 'Waive',

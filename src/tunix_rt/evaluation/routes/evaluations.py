@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from tunix_rt.base.db import Database
-from tunix_rt.base.errors import BadInput, Fault, cut
+from tunix_rt.base.errors import BadInput, Conflict, Fault, cut
 from tunix_rt.base.http import Page, Pagination, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
 from tunix_rt.base.sorting import Sorted
 from tunix_rt.evaluation import (
@@ -147,6 +147,11 @@ async def judge_again(
     database: Database = request.app.state.database
     async with database.read() as session:
         before, found = await service.find(session, evaluation_id)
+        if before.n_repeated:
+            raise Conflict(
+                f"{before.name!r} repeats predictions of {before.n_repeated:,} items, which would be left out.",
+                hint="Evaluate a file in which each id and sample stands once.",
+            )
         items = await eval_sets.items(session, found)
         answered = await predictions.load(session, before.predictions_number)
     if mode == "async":

@@ -202,10 +202,13 @@ function HeldBack({ rows, waive }: { rows: readonly BoardRow[]; waive: (row: Eva
         {rows.map((row) => (
           <li key={row.id}>
             <Link href={`/evaluations/${row.id}`}>{row.name}</Link>
-            {row.contamination && <span className="small">{words.overlap(row.contamination.n, percent(row.contamination.share))}</span>}
-            <span className="small num">
-              {words.heldScores(percent(row.score), percent(row.contamination?.clean.score))}
-            </span>
+            {row.n_repeated > 0 && <span className="small">{words.repeated(row.n_repeated)}</span>}
+            {row.contamination && row.contamination.n > 0 && (
+              <>
+                <span className="small">{words.overlap(row.contamination.n, percent(row.contamination.share))}</span>
+                <span className="small num">{words.heldScores(percent(row.score), percent(row.contamination.clean.score))}</span>
+              </>
+            )}
             <button type="button" onClick={() => waive(row)}>
               {words.waive}…
             </button>
