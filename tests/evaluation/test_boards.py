@@ -11,8 +11,8 @@ from tests.evaluation.make import answers, evaluate, jsonl, questions, store
 from tunix_rt import migrations
 from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
-from tunix_rt.evaluation import statistics
-from tunix_rt.evaluation.leaderboard import UNKNOWN, decoding_digest
+from tunix_rt.evaluation import decoding, statistics
+from tunix_rt.evaluation.decoding import UNKNOWN
 from tunix_rt.evaluation.models import Evaluation
 from tunix_rt.evaluation.schemas import Decoding
 from tunix_rt.evaluation.standings import Keeper
@@ -212,9 +212,9 @@ async def test_means_of_samples_are_ranked_too(api: httpx.AsyncClient) -> None:
 
 
 def test_the_seed_is_no_part_of_a_decodings_digest() -> None:
-    assert decoding_digest(Decoding(temperature=1, seed=1)) == decoding_digest(Decoding(temperature=1, seed=2))
-    assert decoding_digest(Decoding(temperature=1)) != decoding_digest(Decoding(temperature=0.5))
-    assert decoding_digest(Decoding(seed=1)) == UNKNOWN
+    assert decoding.digest(Decoding(temperature=1, seed=1)) == decoding.digest(Decoding(temperature=1, seed=2))
+    assert decoding.digest(Decoding(temperature=1)) != decoding.digest(Decoding(temperature=0.5))
+    assert decoding.digest(Decoding(seed=1)) == UNKNOWN
 
 
 # --- comparing --------------------------------------------------------------------------------------------------

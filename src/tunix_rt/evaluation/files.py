@@ -27,7 +27,8 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """What is wrong with a document, field by field."""
     reasons = []
     for item in error.errors(include_url=False)[:3]:
         where = ".".join(str(part) for part in item["loc"])
@@ -48,7 +49,7 @@ def _parse(content: bytes | None, kind: type[_Line]) -> _Line | str:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        return _explain(error)
+        return explain(error)
 
 
 def _read(file: IO[bytes], kind: type[_Line], what: str, check: Callable[[_Line, int], str | None]) -> list[_Line]:
@@ -109,10 +110,12 @@ class Predictions:
     Attributes:
         digest: `sha256:` of the bytes of the file.
         lines: the predictions, in the order of the file.
+        decoding: the digest of their decoding, as the lines name it; None where they name none.
     """
 
     digest: str
     lines: Sequence[PredictionLine]
+    decoding: str | None = None
 
     @cached_property
     def by_id(self) -> dict[str, dict[int, list[int]]]:
@@ -132,7 +135,7 @@ def predictions(file: IO[bytes]) -> Predictions:
     """Read predictions.
 
     Raises:
-        BadInput: bad lines, a repeated (id, sample), or nothing at all.
+        BadInput: bad lines, a repeated (id, sample), lines that name different decodings, or nothing at all.
     """
     lines, numbers = _numbered(file, PredictionLine, "a prediction {id, output, ...}")
     _check_repeats(
@@ -141,9 +144,10 @@ def predictions(file: IO[bytes]) -> Predictions:
         lambda key: f"id {cut(key[0], 60)!r} (sample {key[1]})",
         'Give each answer once. Several answers to an item take "sample": 0, 1, 2, ...; a line without it is sample 0.',
     )
+    _check_decodings(lines, numbers)
     file.seek(0)
     digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any binary file will do
-    return Predictions(digest, lines)
+    return Predictions(digest, lines, lines[0].decoding)
 
 
 def unique_lines(file: IO[bytes], kind: type[_Line], what: str, key: Callable[[_Line], str]) -> list[_Line]:
@@ -181,6 +185,24 @@ def _check_repeats(keys: Sequence[_Key], numbers: Sequence[int], describe: Calla
         raise BadInput(
             f"{count} an answer that an earlier line gives; nothing was stored.{shown}",
             hint=hint,
+            faults=faults[:_NAMED],
+        )
+
+
+def _check_decodings(lines: Sequence[PredictionLine], numbers: Sequence[int]) -> None:
+    """Refuse lines that name another decoding than the first one, or none where it names one."""
+    expected = lines[0].decoding
+    faults = [
+        Fault(f"line {number}", f"names {line.decoding or 'no decoding'}; line {numbers[0]} names {expected or 'none'}")
+        for line, number in zip(lines, numbers, strict=True)
+        if line.decoding != expected
+    ]
+    if faults:
+        count = "1 line was" if len(faults) == 1 else f"{len(faults):,} lines were"
+        shown = f" The first {_NAMED} are:" if len(faults) > _NAMED else ""
+        raise BadInput(
+            f"{count} decoded in another way than line {numbers[0]}; nothing was stored.{shown}",
+            hint="Evaluate the predictions of each decoding as a file of their own.",
             faults=faults[:_NAMED],
         )
 

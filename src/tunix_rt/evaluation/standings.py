@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tunix_rt.base.db import Database
 from tunix_rt.base.kept import Kept
 from tunix_rt.evaluation import packed, statistics
-from tunix_rt.evaluation.leaderboard import Filters, Found, held_back, view
+from tunix_rt.evaluation.leaderboard import Filters, Found, held_back, recorded_decoding, view
 from tunix_rt.evaluation.models import EvalSet, Evaluation
 from tunix_rt.evaluation.schemas import BoardRow, BoardView, Decoding
 
@@ -194,13 +194,16 @@ async def _view(session: AsyncSession, standings: Standings, filters: Filters, w
     )
     by_number = {evaluation.number: (evaluation, eval_set) for evaluation, eval_set in await session.execute(query)}
     first, eval_set = by_number[shown[0].number]
+    decoding = Decoding.model_validate({**first.decoding, "seed": None})
+    if not decoding.parameters:
+        decoding = await recorded_decoding(session, first.decoding_digest) or decoding
     return BoardView(
         eval_set=eval_set.name,
         eval_set_digest=eval_set.digest,
         judge=first.judge,
         judge_version=first.judge_version,
         judge_digest=first.judge_digest,
-        decoding=Decoding.model_validate({**first.decoding, "seed": None}),
+        decoding=decoding,
         decoding_digest=first.decoding_digest,
         n_items=eval_set.n_items,
         n_rows=sum(row.shown(filters) for row in standings.rows),

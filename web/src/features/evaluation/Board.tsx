@@ -235,7 +235,7 @@ export function Board({ board, query, alone, waive }: { board: BoardView; query:
   const [base, other] = chosen
   return (
     <Section
-      title={`${board.eval_set} · ${decoding(board.decoding)}`}
+      title={`${board.eval_set} · ${decoding(board)}`}
       beside={
         <div className="row small">
           <span className="quiet">{words.facts(board.n_items, board.n_rows, board.n_older)}</span>
@@ -258,7 +258,7 @@ export function Board({ board, query, alone, waive }: { board: BoardView; query:
       {ranked.length > 0 && (
         <div className="board">
           <Table
-            label={words.board(board.eval_set, board.judge, decoding(board.decoding))}
+            label={words.board(board.eval_set, board.judge, decoding(board))}
             columns={columns}
             rows={ranked}
             keyOf={(row) => row.id}
