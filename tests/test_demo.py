@@ -35,7 +35,8 @@ def test_the_demo_goes_around_the_loop_and_keeps_to_its_own_home(tmp_path: Path,
         assert {"config.yaml", "provenance.json", "events.jsonl", "model", "predictions"} <= {
             p.name for p in run.iterdir()
         }
-        [predictions] = (run / "predictions").iterdir()
+        predictions, meta = sorted((run / "predictions").iterdir())
+        assert json.loads(meta.read_text())["model"]["name"] == model["name"]
         assert len(predictions.read_bytes().splitlines()) == len(items)
     assert {(pair["a"], pair["b"]) for pair in found["comparisons"]} == set(demo.PAIRS)
     assert all({"difference", "ci", "p_value", "verdict"} <= pair.keys() for pair in found["comparisons"])

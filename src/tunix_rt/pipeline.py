@@ -18,7 +18,7 @@ from tunix_rt.runs import service as runs
 from tunix_rt.runs.models import Run
 from tunix_rt.runs.prepare import Registered, is_registered
 from tunix_rt.traces.models import Trace
-from tunix_rt.training.generate import Decoding
+from tunix_rt.training.decoding import Decoding
 
 NEWEST = {
     name: select(func.max(table.number)).scalar_subquery()

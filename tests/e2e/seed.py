@@ -7,7 +7,7 @@ from tests.evaluation.make import answers, jsonl, questions
 from tests.registry.make import model, tensors
 from tests.runs.system import System, until
 from tunix_rt.evaluation import generation
-from tunix_rt.training.generate import Decoding
+from tunix_rt.training.decoding import Decoding
 
 SCREENS = {
     "home": "/",

@@ -1,10 +1,14 @@
 """Builders of eval sets and predictions, as the files that users upload."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tunix_rt.training.decoding import Decoding
 
 
 def jsonl(rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -49,3 +53,26 @@ async def evaluate(
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+def decoded_lines(decoding: Decoding, right: int = 40) -> bytes:
+    """A file of predictions as `generate` writes it."""
+    return jsonl(row | {"decoding": decoding.digest} for row in answers(right=lambda i: i < right))
+
+
+def sidecar_of(content: bytes, decoding: Decoding, /, **changed: Any) -> dict[str, Any]:
+    """The sidecar of a file of predictions; a value of None leaves a field out."""
+    found = {
+        "predictions": "sha256:" + hashlib.sha256(content).hexdigest(),
+        "decoding": decoding.parameters,
+        "decoding_digest": decoding.digest,
+        "seed": decoding.seed,
+        "model": {"name": "small"},
+    }
+    return {key: value for key, value in (found | changed).items() if value is not None}
+
+
+def write_described(path: Path, content: bytes, decoding: Decoding, /, **changed: Any) -> None:
+    """Write a file of predictions with its sidecar."""
+    path.write_bytes(content)
+    path.with_name(f"{path.name}.meta.json").write_text(json.dumps(sidecar_of(content, decoding, **changed)))

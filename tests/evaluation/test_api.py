@@ -128,19 +128,17 @@ async def test_an_evaluation_keeps_every_item_with_its_rule_and_reason(api: http
     assert wrong[0]["reason"] == "another number than expected"
 
 
-async def test_missing_counts_as_wrong_and_repeated_and_empty_as_unscored(api: httpx.AsyncClient) -> None:
-    made = await store(api, [question(name) for name in "abcd"] + [question("e", ""), question("f", "")])
+async def test_missing_counts_as_wrong_and_empty_as_unscored(api: httpx.AsyncClient) -> None:
+    made = await store(api, [question(name) for name in "acd"] + [question("e", ""), question("f", "")])
     right = "Answer: 1"
-    lines = [("a", right), ("b", right), ("b", right), ("e", right), ("x", right), ("c", "Answer: 2")]
+    lines = [("a", right), ("e", right), ("x", right), ("c", "Answer: 2")]
     found = await evaluate(api, "model", [{"id": name, "output": text} for name, text in lines], made["name"])
-    assert (found["n_items"], found["n_scored"], found["n_missing"], found["n_unscored"]) == (6, 3, 1, 3)
+    assert (found["n_items"], found["n_scored"], found["n_missing"], found["n_unscored"]) == (5, 3, 1, 2)
     assert (found["n_correct"], found["score"]) == (1, 1 / 3)
     assert (found["n_unknown"], found["unknown_ids"]) == (1, ["x"])
-    assert (found["n_repeated"], found["repeated_ids"]) == (1, ["b"])
     rows = {row["id"]: (row["outcome"], row["score"], row["reason"]) for row in await item_rows(api, found)}
     assert rows == {
         "a": ("correct", 1, None),
-        "b": ("unscored", None, "2 predictions, and none is chosen"),
         "c": ("wrong", 0, "another number than expected"),
         "d": ("missing", 0, "no prediction"),
         "e": ("unscored", None, "the expected answer is empty: there is nothing to compare with"),
@@ -317,3 +315,53 @@ async def test_judges_are_listed_with_what_they_say_and_why_one_cannot_be_had(ap
     assert "TUNIX_RT_JUDGE_URL" in found["llm"]["problem"]  # which nobody has set
     assert "TUNIX_RT_JUDGE_URL=" in found["llm"]["hint"]
     assert found["llm"]["version"] is None
+
+
+# --- repeated lines ---------------------------------------------------------------------------------------------
+
+
+async def test_a_score_cannot_be_raised_by_a_second_line_for_the_wrong_items(api: httpx.AsyncClient) -> None:
+    made = await store(api, questions(100))
+    lines = answers(100, right=lambda i: i < 40)
+    doubled = lines + answers(100)[40:]
+    for query in (
+        f"evaluations?name=m&eval_set={made['name']}",
+        f"evaluations?name=m&eval_set={made['name']}&mode=async",
+    ):
+        answer = await api.post(f"/api/{query}", content=jsonl(doubled))
+        assert answer.status_code == 422
+        assert "60 lines repeat" in answer.json()["detail"]
+        assert '"sample": 0, 1, 2' in answer.json()["hint"]
+        assert answer.json()["errors"] == [
+            {"pointer": f"line {i + 61}", "detail": f"repeats id 'q{i}' (sample 0), first on line {i + 1}"}
+            for i in range(40, 50)
+        ]
+    files = {"a": ("a.jsonl", jsonl(lines)), "b": ("b.jsonl", jsonl(doubled))}
+    compared = await api.post(f"/api/evaluations/compare?eval_set={made['name']}", files=files)
+    assert (compared.status_code, compared.json()["errors"][0]["pointer"]) == (422, "b: line 101")
+    assert (await api.get("/api/evaluations")).json()["data"] == []
+
+
+async def test_an_id_and_sample_is_the_same_however_it_is_written(api: httpx.AsyncClient) -> None:
+    made = await store(api, [question("1"), question("2")])
+    right = {"output": "Answer: 1"}
+    for first, second in (
+        ({"id": "1"}, {"id": 1}),
+        ({"id": 1}, {"id": "1", "sample": 0}),
+        ({"id": "1", "sample": 3}, {"id": 1, "sample": 3, "latency_s": 1}),
+        ({"id": "other"}, {"id": "other"}),  # also of no item
+    ):
+        content = b"\n" + jsonl([first | right, {"id": "2"} | right]) + b"\n\n" + jsonl([second | right])
+        answer = await api.post(f"/api/evaluations?name=m&eval_set={made['name']}", content=content)
+        assert answer.status_code == 422
+        [error] = answer.json()["errors"]
+        assert (error["pointer"], error["detail"].endswith("first on line 2")) == ("line 6", True)
+
+
+async def test_an_id_that_only_looks_like_an_items_scores_nothing(api: httpx.AsyncClient) -> None:
+    made = await store(api, [question("1"), question("caf\u00e9"), question("x")])
+    names = ["1", 1.0, "1 ", "\u00a01", "caf\u00e9", "cafe\u0301", "X"]
+    lines = [{"id": name, "output": f"Answer: {place in (0, 4):d}"} for place, name in enumerate(names)]
+    lines += [{"id": name, "output": "Answer: 1"} for name in ("x ", "\uff58")]
+    found = await evaluate(api, "model", lines, made["name"])
+    assert (found["n_scored"], found["n_correct"], found["n_missing"], found["n_unknown"]) == (3, 2, 1, 7)

@@ -11,8 +11,8 @@ from tests.evaluation.make import answers, evaluate, jsonl, questions, store
 from tunix_rt import migrations
 from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
-from tunix_rt.evaluation import statistics
-from tunix_rt.evaluation.leaderboard import UNKNOWN, decoding_digest
+from tunix_rt.evaluation import decoding, statistics
+from tunix_rt.evaluation.decoding import UNKNOWN
 from tunix_rt.evaluation.models import Evaluation
 from tunix_rt.evaluation.schemas import Decoding
 from tunix_rt.evaluation.standings import Keeper
@@ -161,6 +161,22 @@ async def test_a_row_whose_items_were_trained_on_is_held_back_until_it_is_waived
     assert (await boards(api))[0]["rows"][0]["waiver"] == "agreed"
 
 
+async def test_a_row_of_an_earlier_version_that_repeats_predictions_is_held_back_and_not_judged_again(
+    api: httpx.AsyncClient, database: Database
+) -> None:
+    made = await store(api)
+    await evaluate(api, "honest", answers(right=lambda i: i < 20), made["name"])
+    doubled = await evaluate(api, "doubled", answers(), made["name"])
+    async with database.write() as session:
+        await session.execute(update(Evaluation).where(Evaluation.name == "doubled").values(n_repeated=20))
+    (board,) = await boards(api)
+    assert [(row["name"], row["rank"], row["held_back"]) for row in board["rows"]] == [
+        ("honest", 1, False), ("doubled", None, True),
+    ]  # fmt: skip
+    again = await api.post(f"/api/evaluations/{doubled['id']}/judge?judge=exact")
+    assert (again.status_code, "20 items" in again.json()["detail"]) == (409, True)
+
+
 async def test_a_migration_gathers_the_scores_of_evaluations_that_are_there(
     api: httpx.AsyncClient, settings: Settings
 ) -> None:
@@ -196,9 +212,9 @@ async def test_means_of_samples_are_ranked_too(api: httpx.AsyncClient) -> None:
 
 
 def test_the_seed_is_no_part_of_a_decodings_digest() -> None:
-    assert decoding_digest(Decoding(temperature=1, seed=1)) == decoding_digest(Decoding(temperature=1, seed=2))
-    assert decoding_digest(Decoding(temperature=1)) != decoding_digest(Decoding(temperature=0.5))
-    assert decoding_digest(Decoding(seed=1)) == UNKNOWN
+    assert decoding.digest(Decoding(temperature=1, seed=1)) == decoding.digest(Decoding(temperature=1, seed=2))
+    assert decoding.digest(Decoding(temperature=1)) != decoding.digest(Decoding(temperature=0.5))
+    assert decoding.digest(Decoding(seed=1)) == UNKNOWN
 
 
 # --- comparing --------------------------------------------------------------------------------------------------

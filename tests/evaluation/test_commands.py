@@ -29,6 +29,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         "cut": jsonl(answers())[:200],
     }.items():
         (folder / f"{name}.jsonl").write_bytes(content)
+    (folder / "doubled.jsonl").write_bytes(jsonl([*answers(right=lambda i: i < 4), *answers()[4:]]))
+    label = {"id": "l", "prompt": "?", "output": "1", "label": 1}
+    (folder / "labels.jsonl").write_bytes(jsonl([label, label | {"id": "m"}, label]))
     (folder / "typo.jsonl").write_bytes(jsonl([answers()[0], {"id": "q1", "outptu": "1"}]))
     return Shell(folder)
 
@@ -83,7 +86,7 @@ def test_compare_stored_evaluations_and_show_the_board(shell: Shell) -> None:
     ]
     assert shell.json("compare", *ids)["verdict"] == "better"
     shown = shell("leaderboard", *EVAL_SET).stdout.splitlines()
-    start = next(place for place, line in enumerate(shown) if "temperature 0" in line)
+    start = next(place for place, line in enumerate(shown) if line.endswith(", greedy, samples not stated"))
     rows = [line.split("\t") for line in shown[start + 1 : start + 4]]
     assert rows[0][:3] == ["rank", "name", "score"]
     assert [row[:3] for row in rows[1:]] == [["1", "good", "95.0 %"], ["2", "weak", "10.0 %"]]
@@ -99,6 +102,16 @@ def test_compare_stored_evaluations_and_show_the_board(shell: Shell) -> None:
         (("evaluate", *EVAL_SET, "--predictions", "latin.jsonl"), 1, "latin.jsonl:1: not UTF-8"),
         (("evaluate", *EVAL_SET, "--predictions", "cut.jsonl"), 1, "is the text cut off?"),
         (("evaluate", *EVAL_SET, "--predictions", "typo.jsonl"), 1, "typo.jsonl:2: outptu: unknown field. Did you"),
+        (
+            ("evaluate", *EVAL_SET, "--predictions", "doubled.jsonl"),
+            1,
+            "doubled.jsonl:41: repeats id 'q4' (sample 0), first on line 5\n",
+        ),
+        (("evaluate", *EVAL_SET, "--predictions", "doubled.jsonl"), 1, "36 lines repeat an answer"),
+        (("evaluate", *EVAL_SET, "--predictions", "doubled.jsonl"), 1, 'take "sample": 0, 1, 2'),
+        (("compare", *EVAL_SET, "good.jsonl", "doubled.jsonl"), 1, "doubled.jsonl:50: repeats id 'q13' (sample 0)"),
+        (("judge", "compare", *EVAL_SET, "good.jsonl", "doubled.jsonl"), 1, "doubled.jsonl:41: repeats id 'q4'"),
+        (("judge", "calibrate", "--labels", "labels.jsonl"), 1, "labels.jsonl:3: repeats id 'l', first on line 1"),
         (("evaluate", *EVAL_SET, "--predictions", "other.jsonl"), 1, "another eval set"),
         (("evaluate", *EVAL_SET, "--predictions", "none.jsonl"), 3, "no file none.jsonl"),
         (("evaluate", *EVAL_SET, "--predictions", "runs"), 1, "is a folder"),

@@ -1,6 +1,8 @@
 """Runs are evaluated: asked for over HTTP, or without anyone asking where they name an eval set."""
 
 import asyncio
+import hashlib
+import json
 from typing import Any
 
 import httpx
@@ -14,7 +16,7 @@ from tunix_rt import worker
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import generation
 from tunix_rt.jobs import loop
-from tunix_rt.training.generate import Decoding
+from tunix_rt.training.decoding import Decoding
 
 CONFIG = {"model": TINY, "steps": 2, "batch_size": 2}
 
@@ -55,6 +57,10 @@ async def test_a_run_with_an_eval_set_is_evaluated_without_anyone_asking_and_can
     assert (found["eval_set"], found["run_id"], found["dataset_key"]) == ("held-out", run, "data-v1")
     assert (found["n_items"], found["n_missing"]) == (made["n_items"], 0)
     assert found["decoding"]["temperature"] == 0
+    canonical = b'{"max_new_tokens":256,"samples":1,"temperature":0}'  # RFC 8785
+    assert found["decoding_digest"] == "sha256:" + hashlib.sha256(canonical).hexdigest()
+    lines = generation.place(make.folder(hand.settings, run), made["digest"], Decoding()).read_bytes().splitlines()
+    assert {json.loads(line)["decoding"] for line in lines} == {found["decoding_digest"]}
     assert (await api.get(f"/api/tunix/runs/{run}")).json()["score"] == found["score"]
     again = await api.post(f"/api/tunix/runs/{run}/evaluate", json={"judge": "answer_correctness"})
     assert again.status_code == 201, again.text

@@ -48,17 +48,33 @@ async def test_samples_give_the_mean_pass_at_k_and_the_majority(api: httpx.Async
     assert [row["sample"] for row in half] == [0, 1]
 
 
-async def test_a_sample_that_is_missing_counts_as_wrong_and_one_that_stands_twice_is_unscored(
-    api: httpx.AsyncClient,
-) -> None:
+async def test_a_sample_that_is_missing_counts_as_wrong(api: httpx.AsyncClient) -> None:
     made = await store(api, questions(3))
     lines = [line for line in sampled([[True, True]] * 3) if (line["id"], line["sample"]) != ("q1", 1)]
-    lines.append({"id": "q2", "sample": 1, "output": "Answer: 2"})
     found = await evaluate(api, "model", lines, made["name"])
-    assert (found["n_missing"], found["n_unscored"], found["n_repeated"]) == (1, 0, 1)
+    assert (found["n_missing"], found["n_unscored"]) == (1, 0)
     assert found["score"] == pytest.approx((1 + 0.5 + 1) / 3)
     rows = {(row["id"], row["sample"]): row["outcome"] for row in await items(api, found)}
-    assert (rows["q1", 1], rows["q2", 0], rows["q2", 1]) == ("missing", "correct", "unscored")
+    assert (rows["q1", 1], rows["q2", 1]) == ("missing", "correct")
+
+
+async def test_a_sample_that_only_some_items_have_is_missing_from_the_others(api: httpx.AsyncClient) -> None:
+    made = await store(api, questions(40))
+    once = sampled([[i < 16] for i in range(40)])
+    score = (await evaluate(api, "once", once, made["name"]))["score"]
+    assert score == 0.4
+    wrong = [line for line in once if line["output"] == "Answer: 1000"]
+    for more in ([1], [2], [1, 2, 3]):  # second answers that are wrong, with gaps too, for the wrong items alone
+        lines = once + [line | {"sample": sample} for line in wrong for sample in more]
+        found = await evaluate(api, f"more {more}", lines, made["name"])
+        samples = 1 + max(more)
+        assert (found["n_scored"], found["samples"], found["n_missing"]) == (40, samples, 40 if more == [2] else 16)
+        assert found["score"] == pytest.approx(0.4 / samples)
+        assert found["sampled"]["pass_at"][str(samples)]["value"] == pytest.approx(0.4)
+        assert found["sampled"]["majority"]["value"] <= 0.4
+    part = [line | {"sample": 1} for line in once if line not in wrong]  # and right ones for the right items alone
+    found = await evaluate(api, "right", once + part, made["name"])
+    assert (found["score"], found["sampled"]["pass_at"]["2"]["value"]) == (0.4, 0.4)
 
 
 async def test_the_same_file_is_stored_once_and_judged_as_often_as_anybody_likes(api: httpx.AsyncClient) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.background import ignoring_sigint
 from tests.test_cli import Shell
 from tests.training.bare import COMMAND
+from tunix_rt.training.decoding import Decoding
 
 STEPS = 24
 CONFIG = f"""
@@ -198,6 +199,37 @@ def test_a_model_answers_with_its_own_tokenizer_and_stop_tokens(shell: Shell) ->
     assert [line["id"] for line in lines] == [item["id"] for item in items]
     assert {line["finish_reason"] for line in lines} <= {"stop", "length"}
     assert all(line["completion_tokens"] <= 12 for line in lines)
+
+
+def test_two_decodings_of_one_model_do_not_share_a_board(shell: Shell) -> None:
+    shell("datasets", "export", "sums-v1", "--format", "eval-set", "--split", "eval", "-o", "held-out.jsonl")
+    for name, words in {"greedy": (), "warm": ("--temperature", 1.5, "--seed", 5)}.items():
+        words = ("--eval-set", "held-out.jsonl", "-o", f"{name}.jsonl", "--max-new-tokens", 12, *words)
+        made = shell.json("generate", "--model", "whole/model", *words)
+        meta = json.loads((shell.folder / made["meta"]).read_text())
+        content = (shell.folder / f"{name}.jsonl").read_bytes()
+        assert meta["predictions"] == "sha256:" + hashlib.sha256(content).hexdigest()
+        assert {json.loads(line)["decoding"] for line in content.splitlines()} == {meta["decoding_digest"]}
+        assert (meta["model"]["name"], meta["model"]["digest"][:7], meta["engine"]["name"]) == (
+            "whole",
+            "sha256:",
+            "tunix",
+        )
+        assert meta["seed"] == (5 if name == "warm" else 0)
+        found = shell.json("evaluate", "--eval-set", "held-out.jsonl", "--predictions", f"{name}.jsonl")
+        assert (found["decoding_digest"], found["model_id"]) == (meta["decoding_digest"], "whole")
+        assert found["eval_set_digest"] == meta["eval_set"]
+    found = {row["name"]: row for board in shell.json("leaderboard")["boards"] for row in board["rows"]}
+    assert len({found[name]["decoding_digest"] for name in ("greedy", "warm")}) == 2
+    # As the evaluation of a run has it.
+    assert found["greedy"]["decoding_digest"] == Decoding(max_new_tokens=12).digest
+    done = shell("compare", "--eval-set", "held-out.jsonl", "greedy.jsonl", "warm.jsonl")
+    assert (done.returncode, "--across-decodings" in done.stderr) == (4, True)
+    done = shell("evaluate", "--eval-set", "held-out.jsonl", "--predictions", "warm.jsonl", "--temperature", 0)
+    assert done.returncode == 4
+    (shell.folder / "warm.jsonl").write_bytes((shell.folder / "greedy.jsonl").read_bytes())
+    done = shell("evaluate", "--eval-set", "held-out.jsonl", "--predictions", "warm.jsonl")
+    assert (done.returncode, "warm.jsonl.meta.json does not belong" in done.stderr) == (4, True)
 
 
 def test_a_training_has_malloc_as_its_plan_counts_on(shell: Shell) -> None:

@@ -132,7 +132,7 @@ class _Demo:
             self.train(name, config)
         output, limit = self.predictions[name], ("--max-new-tokens", MAX_NEW_TOKENS)
         self.call("generate", "--model", self.folder(name) / "model", "--eval-set", eval_set, "-o", output, *limit)
-        given = ("--name", name, "--dataset", self.dataset, "--temperature", 0, *limit)
+        given = ("--name", name, "--dataset", self.dataset)
         return self.json("evaluate", "--eval-set", eval_set, "--predictions", output, *given)
 
     def data(self) -> tuple[Path, str]:

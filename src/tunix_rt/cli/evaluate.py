@@ -12,7 +12,9 @@ import httpx
 from tunix_rt.base.errors import Conflict, WrongUsage
 from tunix_rt.cli import door, judging, show
 from tunix_rt.cli.time_option import time_option
-from tunix_rt.evaluation import files
+from tunix_rt.evaluation import files, sidecar
+from tunix_rt.evaluation.decoding import Decoded
+from tunix_rt.evaluation.schemas import Decoding
 
 EVAL_SET = click.option(
     "--eval-set", "eval_set", metavar="FILE", help="JSONL of items; or the name of an eval set that is stored."
@@ -26,6 +28,12 @@ def _given(**values: Any) -> dict[str, Any]:
 async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
     while chunk := file.read(2**18):
         yield chunk
+
+
+def _meta(field: str, predictions: Path) -> dict[str, tuple[str, bytes]]:
+    """The sidecar of a file of predictions as a field of a form; nothing where it has none."""
+    found = sidecar.read(predictions)
+    return {} if found is None else {field: (str(sidecar.path_of(predictions)), sidecar.dump(found))}
 
 
 async def _stored(api: httpx.AsyncClient, eval_set: str) -> dict[str, Any]:
@@ -57,17 +65,19 @@ async def _stored(api: httpx.AsyncClient, eval_set: str) -> dict[str, Any]:
 @click.option("--name", help="What the evaluation is called on the board; default: the path of the predictions.")
 @click.option("--model", "model_id", help="The model that made the predictions.")
 @click.option("--dataset", "dataset_key", help="The data set that it was trained on.")
-@click.option("--temperature", type=float, help="How the outputs were decoded, where it is known.")
+@click.option("--temperature", type=float, help="How the outputs were decoded, where the file does not say it.")
 @click.option("--top-p", type=float)
 @click.option("--top-k", type=int)
 @click.option("--max-new-tokens", type=int)
+@click.option("--samples", type=int, help="Answers an item.")
 @click.option("--seed", "decoding_seed", type=int, help="Of the sampling.")
 @show.json_option
 @click.pass_obj
 def evaluate(obj: dict[str, Any], /, eval_set: str, predictions: Path, as_json: bool, **about: Any) -> None:
     """Score predictions against an eval set, and put them on its board.
 
-    A missing prediction counts as wrong; what cannot be scored is left out; both are counted.
+    A missing prediction counts as wrong; what cannot be scored is left out; both are counted. How the outputs were
+    decoded is read from FILE.meta.json beside the predictions, or from their lines, where `generate` wrote them.
     """
     about["name"] = about["name"] or str(predictions.with_suffix(""))[-200:]
 
@@ -76,8 +86,11 @@ def evaluate(obj: dict[str, Any], /, eval_set: str, predictions: Path, as_json: 
             with files.opened(predictions) as file:
                 stored = await _stored(api, eval_set)
                 params = _given(eval_set=stored["digest"], **about, **judging.mode(obj["url"], about["judge"]))
+                meta = _meta("meta", predictions)
+                form = {"files": {"predictions": (str(predictions), file), **meta}}
+                upload = form if meta else {"content": _chunks(file)}
                 with files.naming(body=predictions):
-                    asked = await door.call(api, "POST", "/api/evaluations", params=params, content=_chunks(file))
+                    asked = await door.call(api, "POST", "/api/evaluations", params=params, **upload)
             found = await judging.awaited(api, asked)
             path = f"/api/evaluations/{found['id']}/items"
             items = [row async for row in door.every(api, path, None, {})] if as_json else []
@@ -98,8 +111,8 @@ def show_evaluation(found: dict[str, Any]) -> None:
     note = "" if found["established"] else f"  not established: only {_items(found['n_scored'])}"
     click.echo(f"score {share(found['score'])}  {_counts(found)}{note}")
     click.echo(
-        f"missing {found['n_missing']}, unscored {found['n_unscored']}, unknown ids {found['n_unknown']}, "
-        f"repeated ids {found['n_repeated']}; judge {found['judge']} {found['judge_version']}"
+        f"missing {found['n_missing']}, unscored {found['n_unscored']}, unknown ids {found['n_unknown']}; "
+        f"judge {found['judge']} {found['judge_version']}; {label(found)}"
     )
     if found["sampled"]:
         passed = ", ".join(f"pass@{k} {_figure(one)}" for k, one in found["sampled"]["pass_at"].items())
@@ -110,11 +123,13 @@ def show_evaluation(found: dict[str, Any]) -> None:
             f"{overlap['n']} items ({share(overlap['share'])}) overlap with training traces; without them "
             f"{share(clean['score'])} {_counts(clean)}"
         )
-        if found["held_back"]:
-            show.say(
-                "Too many: it is kept off the board. If it belongs there all the same: "
-                f"tunix-rt evaluations waive {str(found['id'])[:13]} --reason WHY"
-            )
+    if found["n_repeated"]:
+        click.echo(f"{_items(found['n_repeated'])} left out: answered more than once")
+    if found["held_back"]:
+        show.say(
+            "It is kept off the board. If it belongs there all the same: "
+            f"tunix-rt evaluations waive {str(found['id'])[:13]} --reason WHY"
+        )
     rules = ", ".join(f"{rule} {count}" for rule, count in found["rules"].items())
     click.echo(f"answers found by: {rules or 'none was found'}")
     rows = [
@@ -130,6 +145,11 @@ def show_evaluation(found: dict[str, Any]) -> None:
 
 def _figure(found: dict[str, Any]) -> str:
     return f"{share(found['value'])} ({interval(found['ci'])}, n = {found['n']})"
+
+
+def label(found: dict[str, Any]) -> str:
+    """How an evaluation, a board or a side of a comparison was decoded, in words."""
+    return Decoded(Decoding.model_validate(found["decoding"]), found["decoding_digest"]).label
 
 
 CELLS = ("score", "95 % interval", "n", "missing", "unscored")
@@ -164,8 +184,6 @@ def _warn(found: dict[str, Any]) -> None:
         show.say(f"{_items(found['n_missing'])} without a prediction, counted as wrong.")
     if found["n_unknown"]:
         show.say(f"{found['n_unknown']} ids that the eval set does not have{_names(found, 'unknown_ids')}")
-    if found["n_repeated"]:
-        show.say(f"{_items(found['n_repeated'])} with several predictions, not scored{_names(found, 'repeated_ids')}")
 
 
 def _items(count: int) -> str:
@@ -188,6 +206,7 @@ def _names(found: dict[str, Any], which: str, shown: int = 3) -> str:
 @click.option("--judge", help="How answers are judged; default: answer_correctness. With files only.")
 @click.option("--margin", type=click.FloatRange(0, 1, max_open=True), help="A difference that does not matter (0.02).")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the bootstrap (0).")
+@click.option("--across-decodings", is_flag=True, help="Compare what is known to be decoded differently, too.")
 @show.json_option
 @click.pass_obj
 def compare(
@@ -198,13 +217,14 @@ def compare(
     judge: str | None,
     margin: float | None,
     seed: int | None,
+    across_decodings: bool,
     as_json: bool,
 ) -> None:
     """Compare model B with model A on the same items.
 
     A and B are files of predictions (with --eval-set; nothing but the eval set is stored), or ids of evaluations.
     """
-    settings = _given(margin=margin, seed=seed)
+    settings = _given(margin=margin, seed=seed, across_decodings=across_decodings or None)
     are_files = [_is_file(name) for name in (a, b)]
     if are_files[0] != are_files[1]:
         raise WrongUsage(f"{a} and {b}: one is a file and the other is not.", hint="Give two files, or two ids.")
@@ -223,7 +243,7 @@ def compare(
             with files.opened(Path(a)) as first, files.opened(Path(b)) as second:
                 stored = await _stored(api, str(eval_set))
                 params = _given(eval_set=stored["digest"], judge=judge, **settings)
-                form = {"a": (a, first), "b": (b, second)}
+                form = {"a": (a, first), "b": (b, second), **_meta("a_meta", Path(a)), **_meta("b_meta", Path(b))}
                 with files.naming(a=Path(a), b=Path(b)):
                     found = await door.call(api, "POST", "/api/evaluations/compare", params=params, files=form)
             return found
@@ -241,10 +261,11 @@ def _is_file(name: str) -> bool:
 
 def _show_comparison(found: dict[str, Any]) -> None:
     rows = [
-        (key, found[side]["name"], share(found[side]["score"]), interval(found[side]["ci"]), found[side]["n_scored"])
-        for key, side in (("A", "base"), ("B", "other"))
+        (key, of["name"], share(of["score"]), interval(of["ci"]), of["n_scored"], label(of))
+        for key, of in (("A", found["base"]), ("B", found["other"]))
     ]
-    show.table(("", "name", "score", "95 % interval", "n"), rows, right=("score", "95 % interval", "n"))
+    figures = ("score", "95 % interval", "n")
+    show.table(("", "name", *figures, "decoding"), rows, right=figures)
     click.echo()
     if found["difference"] is not None:
         click.echo(
@@ -252,6 +273,8 @@ def _show_comparison(found: dict[str, Any]) -> None:
             f"p = {_p(found['p_value'])}, n = {found['n']}"
         )
     established = "" if found["established"] else f" (not established: only {_items(found['n'])})"
+    if found["decoding_note"]:
+        click.secho(show.printable(found["decoding_note"]), fg="yellow")
     click.secho(f"verdict: B is {VERDICTS[found['verdict']]}{established}", bold=True)
     click.echo(
         f"fixed {found['fixed']}, broken {found['broken']}, unchanged {found['unchanged']}, "
@@ -338,10 +361,9 @@ def leaderboard(
 
 
 def _show_board(board: dict[str, Any]) -> None:
-    decoding = ", ".join(f"{key} {value}" for key, value in board["decoding"].items() if value is not None)
     click.secho(
         f"{board['eval_set']} ({board['eval_set_digest'][:19]}, {board['n_items']} items), judge {board['judge']} "
-        f"{board['judge_version']}, decoding {decoding or 'unknown'}",
+        f"{board['judge_version']}, {label(board)}",
         bold=True,
     )
     rows = [

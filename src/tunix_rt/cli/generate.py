@@ -1,15 +1,18 @@
 """`tunix-rt generate`: a model's answers to an eval set."""
 
+import hashlib
 from pathlib import Path
 
 import click
 
 from tunix_rt.base import jsontext, store
 from tunix_rt.cli import show
-from tunix_rt.evaluation import files
-from tunix_rt.training import engines
+from tunix_rt.evaluation import files, schemas, sidecar
+from tunix_rt.evaluation.sidecar import Engine, Model, Sidecar
+from tunix_rt.training import engines, provenance
 from tunix_rt.training import generate as generation
-from tunix_rt.training.generate import Decoding
+from tunix_rt.training.decoding import Decoding
+from tunix_rt.training.tokenizer import Folder
 
 
 @click.command()
@@ -35,20 +38,48 @@ def generate(
     engine: str | None,
     as_json: bool,
 ) -> None:
-    """Answer every item of an eval set with a model; write predictions."""
-    items = [(item.id, item.prompt) for item in files.read_eval_set(eval_set)]
+    """Answer every item of an eval set with a model; write predictions.
+
+    Beside FILE, FILE.meta.json says how they were decoded, by which model, for which eval set: `evaluate` reads it.
+    """
+    read = files.read_eval_set(eval_set)
+    items = [(item.id, item.prompt) for item in read]
     decoding = Decoding(max_new_tokens, temperature, seed, samples)
+    computed_by = engine or generation.default_engine()
+    answered_by = Model(
+        name=sidecar.model_name(str(model.resolve())),
+        tokenizer=Folder(model).digest,
+        digest=provenance.model_digest(model),
+    )
     cut = count = 0
+    written = hashlib.sha256()
     with show.progress() as bar, store.whole(output) as file:
         task = bar.add_task("generating", total=len(items) * samples, note="")
         for answer in generation.answers(
-            model, items, decoding, device, lambda n: bar.update(task, completed=n), engine
+            model, items, decoding, device, lambda n: bar.update(task, completed=n), computed_by
         ):
-            file.write(jsontext.dumps(answer) + b"\n")
+            line = jsontext.dumps(answer) + b"\n"
+            file.write(line)
+            written.update(line)
             count += 1
             cut += answer["finish_reason"] == "length"
+        # The sidecar of an older file goes first: a crash between the two writes must not leave it beside the new file.
+        sidecar.path_of(output).unlink(missing_ok=True)
+    sidecar.write(
+        output,
+        Sidecar(
+            predictions="sha256:" + written.hexdigest(),
+            decoding=schemas.Decoding(**decoding.parameters),
+            decoding_digest=decoding.digest,
+            seed=seed,
+            eval_set=files.digest(read),
+            model=answered_by,
+            engine=Engine(name=computed_by, packages=provenance.packages()),
+        ),
+    )
     if as_json:
-        show.document({"output": str(output), "items": len(items), "predictions": count, "cut_off": cut})
+        meta = str(sidecar.path_of(output))
+        show.document({"output": str(output), "meta": meta, "items": len(items), "predictions": count, "cut_off": cut})
     else:
         click.echo(f"{count} answers to {len(items)} items: {output}")
     if cut:

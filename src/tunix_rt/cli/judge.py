@@ -7,10 +7,12 @@ import click
 
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import show
-from tunix_rt.evaluation import files, judges
+from tunix_rt.evaluation import files, judges, sidecar
+from tunix_rt.evaluation.decoding import caveat, check_alike, resolve
 from tunix_rt.evaluation.judges import listing
 from tunix_rt.evaluation.judges.calibrate import Calibration, Figure, LabelLine, calibrate
 from tunix_rt.evaluation.judges.pairs import Preferences, preferences
+from tunix_rt.evaluation.schemas import Decoding
 from tunix_rt.evaluation.statistics import MARGIN
 
 
@@ -50,11 +52,13 @@ def list_judges(as_json: bool) -> None:
 def calibrate_judge(labels: Path, name: str, repeats: int, seed: int, as_json: bool) -> None:
     """Compare a judge with human labels.
 
-    A line of labels is {id, prompt, expected_answer, output, label}, the label 1 for right and 0 for wrong. Outputs to
-    the same prompt with different labels make the pairs that a judge of pairs is asked about, in both orders.
+    A line of labels is {id, prompt, expected_answer, output, label}, the label 1 for right and 0 for wrong; ids are
+    unique. Outputs to the same prompt with different labels make the pairs that a judge of pairs is asked about, in
+    both orders.
     """
     with files.opened(labels) as file, files.naming(body=labels):
-        lines = files.lines(file, LabelLine, "a label {id, prompt, expected_answer, output, label}")
+        what = "a label {id, prompt, expected_answer, output, label}"
+        lines = files.unique_lines(file, LabelLine, what, lambda line: line.id)
     found = calibrate(lines, name, Settings(), repeats, seed)
     if as_json:
         show.document(asdict(found))
@@ -69,25 +73,37 @@ def calibrate_judge(labels: Path, name: str, repeats: int, seed: int, as_json: b
 @click.option("--judge", "name", default="llm", show_default=True, help="NAME[:key=value,...]; one that compares.")
 @click.option("--margin", type=click.FloatRange(0, 1, max_open=True), default=MARGIN, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--across-decodings", is_flag=True, help="Compare what is known to be decoded differently, too.")
 @show.json_option
-def compare_by_judge(a: Path, b: Path, eval_set: Path, name: str, margin: float, seed: int, as_json: bool) -> None:
+def compare_by_judge(
+    a: Path, b: Path, eval_set: Path, name: str, margin: float, seed: int, across_decodings: bool, as_json: bool
+) -> None:
     """Ask a judge whose output to each item is better: A's or B's, files of predictions.
 
     Each pair is asked about in both orders; where these disagree it is a tie.
     """
     items = files.read_eval_set(eval_set)
-    sides = []
+    digest = files.digest(items)
+    sides, decodings = [], []
     for path in (a, b):
         with files.opened(path) as file, files.naming(body=path):
-            sides.append(files.predictions(file))
+            predictions = files.predictions(file)
+        described = sidecar.read(path)
+        if described is not None:
+            sidecar.check(described, str(sidecar.path_of(path)), predictions, str(path), digest)
+        sides.append(predictions)
+        decodings.append((str(path), resolve(Decoding(), predictions, described, None)))
+    if not across_decodings:
+        check_alike(*decodings)
     found = preferences(items, sides[0], sides[1], judges.named(name, Settings()), margin, seed)
+    note = caveat(*decodings)
     if as_json:
-        show.document(asdict(found))
+        show.document(asdict(found) | {"decoding_note": note})
     else:
-        _show_preferences(found)
+        _show_preferences(found, note)
 
 
-def _show_preferences(found: Preferences) -> None:
+def _show_preferences(found: Preferences, note: str | None) -> None:
     click.echo(f"{found.judge} {found.version} ({found.digest[:19]}) on {found.n} items; unscored {found.n_unscored}")
     click.echo(f"A preferred {found.a}, B preferred {found.b}, ties {found.ties}")
     click.echo(f"the two orders disagreed on {found.inconsistent} of the ties")
@@ -97,6 +113,8 @@ def _show_preferences(found: Preferences) -> None:
             f"difference {100 * found.difference:+.1f} points (B - A), 95 % interval {low:+.1f} to {high:+.1f}, "
             f"p = {found.p_value:.3g} ({found.test})"
         )
+    if note:
+        click.secho(show.printable(note), fg="yellow")
     established = "" if found.established else f" (not established: only {found.n} items)"
     click.secho(f"verdict: B is {found.verdict}{established}", bold=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tunix_rt.evaluation import judging, scorecard, statistics
+from tunix_rt.evaluation.decoding import Decoded, caveat
 from tunix_rt.evaluation.schemas import Answer, Changed, ComparisonView, Side
 
 LISTED = 1_000
@@ -28,10 +29,24 @@ class Judged:
 Compared = tuple[Side, Sequence[Judged]]
 
 
-def side(name: str, result: Sequence[judging.Row]) -> Compared:
+def side(name: str, result: Sequence[judging.Row], decoded: Decoded) -> Compared:
     """Judged predictions as one side of a comparison."""
     figures = scorecard.figures(result)
-    return Side(id=None, name=name, score=figures.score, n_scored=figures.n_scored, ci=figures.ci), items(result)
+    about = Side(
+        id=None,
+        name=name,
+        score=figures.score,
+        n_scored=figures.n_scored,
+        ci=figures.ci,
+        decoding=decoded.decoding,
+        decoding_digest=decoded.digest,
+    )
+    return about, items(result)
+
+
+def named_decoding(of: Side) -> tuple[str, Decoded]:
+    """The name and the decoding of a side."""
+    return of.name, Decoded(of.decoding, of.decoding_digest)
 
 
 def items(rows: Iterable[Any]) -> list[Judged]:
@@ -83,6 +98,7 @@ def compare(
         detectable_difference=result.detectable,
         power=power_line(result),
         note=note(result),
+        decoding_note=caveat(named_decoding(base[0]), named_decoding(other[0])),
         base=base[0],
         other=other[0],
         items=found[:LISTED],

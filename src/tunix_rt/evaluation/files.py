@@ -1,7 +1,7 @@
 """Eval sets and predictions as files: JSONL in, every bad line named; and the digest of an eval set."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,9 @@ from tunix_rt.base.errors import BadInput, Fault, NotFound, cut
 from tunix_rt.evaluation.schemas import EvalItemLine, PredictionLine
 
 _Line = TypeVar("_Line", bound=BaseModel)
+_Key = TypeVar("_Key", bound=Hashable)
 _FAULTS = 100  # bad lines that are told one by one
+_NAMED = 10  # lines that contradict an earlier one, named one by one
 MAX_META_BYTES = 64 * 2**10
 
 
@@ -25,7 +27,8 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """What is wrong with a document, field by field."""
     reasons = []
     for item in error.errors(include_url=False)[:3]:
         where = ".".join(str(part) for part in item["loc"])
@@ -46,7 +49,7 @@ def _parse(content: bytes | None, kind: type[_Line]) -> _Line | str:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        return _explain(error)
+        return explain(error)
 
 
 def _read(file: IO[bytes], kind: type[_Line], what: str, check: Callable[[_Line, int], str | None]) -> list[_Line]:
@@ -107,14 +110,16 @@ class Predictions:
     Attributes:
         digest: `sha256:` of the bytes of the file.
         lines: the predictions, in the order of the file.
+        decoding: the digest of their decoding, as the lines name it; None where they name none.
     """
 
     digest: str
     lines: Sequence[PredictionLine]
+    decoding: str | None = None
 
     @cached_property
     def by_id(self) -> dict[str, dict[int, list[int]]]:
-        """For each id and sample the indices of its lines; several mean that the file is ambiguous."""
+        """For each id and sample the indices of its lines: one, but for files stored by earlier versions."""
         found: dict[str, dict[int, list[int]]] = {}
         for index, line in enumerate(self.lines):
             found.setdefault(line.id, {}).setdefault(line.sample, []).append(index)
@@ -130,20 +135,76 @@ def predictions(file: IO[bytes]) -> Predictions:
     """Read predictions.
 
     Raises:
-        BadInput: bad lines, or nothing at all.
+        BadInput: bad lines, a repeated (id, sample), lines that name different decodings, or nothing at all.
     """
-    lines = _read(file, PredictionLine, "a prediction {id, output, ...}", lambda _line, _number: None)
+    lines, numbers = _numbered(file, PredictionLine, "a prediction {id, output, ...}")
+    _check_repeats(
+        [(line.id, line.sample) for line in lines],
+        numbers,
+        lambda key: f"id {cut(key[0], 60)!r} (sample {key[1]})",
+        'Give each answer once. Several answers to an item take "sample": 0, 1, 2, ...; a line without it is sample 0.',
+    )
+    _check_decodings(lines, numbers)
     file.seek(0)
-    return Predictions("sha256:" + hashlib.file_digest(file, "sha256").hexdigest(), lines)  # type: ignore[arg-type]  # any binary file will do
+    digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any binary file will do
+    return Predictions(digest, lines, lines[0].decoding)
 
 
-def lines(file: IO[bytes], kind: type[_Line], what: str) -> list[_Line]:
-    """Read lines of another kind.
+def unique_lines(file: IO[bytes], kind: type[_Line], what: str, key: Callable[[_Line], str]) -> list[_Line]:
+    """Read lines of another kind, each with a key of its own.
 
     Raises:
-        BadInput: bad lines (all of them, as `line N`), or nothing at all.
+        BadInput: bad lines (all of them, as `line N`), a repeated key, or nothing at all.
     """
-    return _read(file, kind, what, lambda _line, _number: None)
+    lines, numbers = _numbered(file, kind, what)
+    keys = [key(line) for line in lines]
+    _check_repeats(keys, numbers, lambda name: f"id {cut(name, 60)!r}", "Give each line an id of its own.")
+    return lines
+
+
+def _numbered(file: IO[bytes], kind: type[_Line], what: str) -> tuple[list[_Line], list[int]]:
+    """Lines with their numbers in the file."""
+    numbers: list[int] = []
+
+    def check(_line: _Line, number: int) -> None:
+        numbers.append(number)
+
+    return _read(file, kind, what, check), numbers
+
+
+def _check_repeats(keys: Sequence[_Key], numbers: Sequence[int], describe: Callable[[_Key], str], hint: str) -> None:
+    """Refuse lines whose key an earlier line has: a second line would choose among answers, or count one twice."""
+    first: dict[_Key, int] = {}
+    faults = []
+    for key, number in zip(keys, numbers, strict=True):
+        if (earlier := first.setdefault(key, number)) != number:
+            faults.append(Fault(f"line {number}", f"repeats {describe(key)}, first on line {earlier}"))
+    if faults:
+        count = "1 line repeats" if len(faults) == 1 else f"{len(faults):,} lines repeat"
+        shown = f" The first {_NAMED} are:" if len(faults) > _NAMED else ""
+        raise BadInput(
+            f"{count} an answer that an earlier line gives; nothing was stored.{shown}",
+            hint=hint,
+            faults=faults[:_NAMED],
+        )
+
+
+def _check_decodings(lines: Sequence[PredictionLine], numbers: Sequence[int]) -> None:
+    """Refuse lines that name another decoding than the first one, or none where it names one."""
+    expected = lines[0].decoding
+    faults = [
+        Fault(f"line {number}", f"names {line.decoding or 'no decoding'}; line {numbers[0]} names {expected or 'none'}")
+        for line, number in zip(lines, numbers, strict=True)
+        if line.decoding != expected
+    ]
+    if faults:
+        count = "1 line was" if len(faults) == 1 else f"{len(faults):,} lines were"
+        shown = f" The first {_NAMED} are:" if len(faults) > _NAMED else ""
+        raise BadInput(
+            f"{count} decoded in another way than line {numbers[0]}; nothing was stored.{shown}",
+            hint="Evaluate the predictions of each decoding as a file of their own.",
+            faults=faults[:_NAMED],
+        )
 
 
 @contextmanager

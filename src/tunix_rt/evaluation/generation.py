@@ -13,7 +13,7 @@ from tunix_rt.evaluation.models import EvalItem
 from tunix_rt.jobs.lease import Lease
 from tunix_rt.jobs.lifeline import Lifeline
 from tunix_rt.runs.execute import signal_group
-from tunix_rt.training.generate import Decoding
+from tunix_rt.training.decoding import Decoding
 from tunix_rt.training.process import MACHINE, REFUSED
 
 

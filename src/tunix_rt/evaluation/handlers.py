@@ -13,8 +13,9 @@ from tunix_rt.base.db import Database
 from tunix_rt.base.errors import Failed, Unavailable
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import eval_sets, files, generation, judges, judging, service
+from tunix_rt.evaluation.decoding import Decoded
 from tunix_rt.evaluation.models import EvalSet
-from tunix_rt.evaluation.schemas import Decoding as Said
+from tunix_rt.evaluation.schemas import Decoding as DecodingView
 from tunix_rt.jobs import queue
 from tunix_rt.jobs.lease import Lease
 from tunix_rt.jobs.loop import Outcome
@@ -24,7 +25,7 @@ from tunix_rt.jobs.retry import End
 from tunix_rt.runs import service as runs
 from tunix_rt.runs.logs import folder_of
 from tunix_rt.runs.models import Run
-from tunix_rt.training.generate import Decoding
+from tunix_rt.training.decoding import Decoding
 
 KIND = "evaluate"
 Behind = Callable[[AsyncSession, Run], Awaitable[Sequence[str]]]
@@ -48,14 +49,10 @@ async def enqueue(
     return number
 
 
-def said(decoding: Decoding) -> Said:
-    """How answers were drawn, as their evaluation has it."""
-    return Said(
-        temperature=decoding.temperature,
-        max_new_tokens=decoding.max_new_tokens,
-        samples=decoding.samples,
-        seed=decoding.seed if decoding.temperature else None,
-    )
+def decoded(decoding: Decoding) -> Decoded:
+    """How a run's answers were drawn, as their evaluation has it."""
+    parameters = DecodingView(**decoding.parameters, seed=decoding.seed if decoding.temperature else None)
+    return Decoded(parameters, decoding.digest)
 
 
 async def why_none(session: AsyncSession, run: Run) -> str:
@@ -81,7 +78,7 @@ class Done:
     judge: judges.Judge
     answered: files.Predictions
     judged: judging.Judged
-    decoding: Said
+    decoded: Decoded
     marks: service.Marks | None
 
 
@@ -115,7 +112,7 @@ class EvaluateHandler:
         except (Unavailable, Failed) as problem:
             return Outcome(End.CRASHED, problem.detail)
         marks = await service.marks(self._database, behind, eval_set)
-        return Outcome(End.DONE, result=Done(run, eval_set, judge, answered, judged, said(decoding), marks))
+        return Outcome(End.DONE, result=Done(run, eval_set, judge, answered, judged, decoded(decoding), marks))
 
     async def settled(self, session: AsyncSession, job: Claimed, outcome: Outcome, settled: Settled) -> None:
         """See `jobs.loop.Handler`."""
@@ -130,7 +127,7 @@ class EvaluateHandler:
             judge=done.judge,
             answered=done.answered,
             result=done.judged,
-            decoding=done.decoding,
+            decoded=done.decoded,
             model_id=done.run.model_id,
             dataset_key=done.run.dataset_key,
             run_id=done.run.id,

@@ -18,6 +18,7 @@ from tunix_rt.base.db import Database, new_id
 from tunix_rt.base.errors import NotFound, Unavailable
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import eval_sets, files, judges, judging, predictions, service
+from tunix_rt.evaluation.decoding import Decoded, stated
 from tunix_rt.evaluation.judges import Judge, Judgement, Question
 from tunix_rt.evaluation.models import EvalSet
 from tunix_rt.evaluation.schemas import Decoding, JudgingView
@@ -40,6 +41,7 @@ class Asked(BaseModel):
         evaluation: the id that it will have. before: the evaluation whose predictions these are, where there is one.
         eval_set: digest. predictions: number.
         n: outputs. judged: how many of them are, at the last look.
+        decoding_digest: None in jobs that earlier versions have queued: that of `decoding`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +51,7 @@ class Asked(BaseModel):
     eval_set: str
     judge: str
     decoding: Decoding
+    decoding_digest: str | None = None
     model_id: str | None
     dataset_key: str | None
     run_id: uuid.UUID | None
@@ -57,10 +60,15 @@ class Asked(BaseModel):
     n: int
     judged: int = 0
 
+    @property
+    def decoded(self) -> Decoded:
+        """The decoding of the predictions."""
+        return stated(self.decoding) if self.decoding_digest is None else Decoded(self.decoding, self.decoding_digest)
 
-async def enqueue(session: AsyncSession, **asked: Any) -> JudgingView:
+
+async def enqueue(session: AsyncSession, decoded: Decoded, **asked: Any) -> JudgingView:
     """Ask for a judging; see `Asked` for what it takes."""
-    what = Asked(evaluation=new_id(), **asked)
+    what = Asked(evaluation=new_id(), decoding=decoded.decoding, decoding_digest=decoded.digest, **asked)
     number, _ = await queue.enqueue(session, KIND, what.model_dump(mode="json"))
     return _view(number, JobState.PENDING, None, what)
 
@@ -184,7 +192,7 @@ class JudgeHandler:
             judge=done.judge,
             answered=done.answered,
             result=done.judged,
-            decoding=done.asked.decoding,
+            decoded=done.asked.decoded,
             model_id=done.asked.model_id,
             dataset_key=done.asked.dataset_key,
             run_id=done.asked.run_id,

@@ -1,6 +1,5 @@
 """Boards: which evaluations may be compared with one another, and which boards there are."""
 
-import hashlib
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,16 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import rfc8785
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base.errors import Conflict
 from tunix_rt.evaluation import statistics
+from tunix_rt.evaluation.decoding import ACROSS, UNKNOWN, Decoded
 from tunix_rt.evaluation.models import EvalSet, Evaluation
 from tunix_rt.evaluation.schemas import Contamination, Decoding, EvaluationView
 
-UNKNOWN = "unknown"
 HELD_BACK = 0.05
 """Share of items that overlap with training traces, above which a row is kept off the board until that is waived."""
 
@@ -31,33 +29,63 @@ class Board:
     decoding: str
 
 
-def decoding_digest(decoding: Decoding) -> str:
-    """`sha256:` of the canonical JSON of what was said of the decoding but for the seed; `unknown` if nothing was."""
-    said = decoding.model_dump(exclude={"seed"}, exclude_none=True)
-    return "sha256:" + hashlib.sha256(rfc8785.dumps(said)).hexdigest() if said else UNKNOWN
+Stored = tuple[Evaluation, EvalSet]
 
 
-def same_board(base: tuple[str, Board], other: tuple[str, Board]) -> None:
-    """Check that two evaluations, by name, may be compared.
+def board_of(evaluation: Evaluation, eval_set: EvalSet) -> Board:
+    """The board that an evaluation belongs to."""
+    return Board(eval_set.digest, evaluation.judge_digest, evaluation.decoding_digest)
+
+
+def decoded(evaluation: Evaluation) -> Decoded:
+    """The decoding of an evaluation's predictions."""
+    return Decoded(Decoding.model_validate(evaluation.decoding), evaluation.decoding_digest)
+
+
+async def recorded_decoding(session: AsyncSession, digest: str | None) -> Decoding | None:
+    """The parameters that evaluations have for a decoding's digest, without a seed; None if none has any."""
+    if digest in (None, UNKNOWN):
+        return None
+    text = cast(Evaluation.decoding, Text)
+    query = select(Evaluation.decoding).where(Evaluation.decoding_digest == digest, text != "{}").limit(1)
+    found = await session.scalar(query)
+    return None if found is None else Decoding.model_validate({**found, "seed": None})
+
+
+def same_board(base: Stored, other: Stored, across_decodings: bool | None = None) -> None:
+    """Check that two evaluations may be compared.
+
+    Args:
+        base: the first.
+        other: the second.
+        across_decodings: whether their decodings may differ; None: they never may.
 
     Raises:
         Conflict: their eval set, judge or decoding differ.
     """
+    boards = board_of(*base), board_of(*other)
     differ = [
-        f"{what} ({getattr(base[1], field)[:19]} and {getattr(other[1], field)[:19]})"
-        for field, what in (("eval_set", "eval set"), ("judge", "judge"), ("decoding", "decoding"))
-        if getattr(base[1], field) != getattr(other[1], field)
+        f"{what} ({getattr(boards[0], field)[:19]} and {getattr(boards[1], field)[:19]})"
+        for field, what in (("eval_set", "eval set"), ("judge", "judge"))
+        if getattr(boards[0], field) != getattr(boards[1], field)
     ]
+    hint = "Judge both sets of predictions on the same eval set, with the same judge and decoding."
+    if boards[0].decoding != boards[1].decoding and not across_decodings:
+        if not differ and across_decodings is not None:
+            hint = ACROSS
+        differ.append(f"decoding ({decoded(base[0]).label}; and {decoded(other[0]).label})")
     if differ:
-        raise Conflict(
-            f"{base[0]!r} and {other[0]!r} cannot be compared: they differ in their {' and their '.join(differ)}.",
-            hint="Judge both sets of predictions on the same eval set, with the same judge and decoding.",
-        )
+        names = f"{base[0].name!r} and {other[0].name!r}"
+        raise Conflict(f"{names} cannot be compared: they differ in their {' and their '.join(differ)}.", hint=hint)
 
 
-def held_back(contamination: Mapping[str, Any] | None, waiver: str | None) -> bool:
-    """Whether an evaluation is kept off its board."""
-    return contamination is not None and contamination["share"] > HELD_BACK and waiver is None
+def held_back(contamination: Mapping[str, Any] | None, n_repeated: int, waiver: str | None) -> bool:
+    """Whether an evaluation is kept off its board: what it is scored on was seen in training, or partly left out.
+
+    Repeated predictions are refused; evaluations of earlier versions may have them, and left their items out.
+    """
+    contaminated = contamination is not None and contamination["share"] > HELD_BACK
+    return (contaminated or n_repeated > 0) and waiver is None
 
 
 def view(evaluation: Evaluation, eval_set: EvalSet) -> EvaluationView:
@@ -92,7 +120,7 @@ def view(evaluation: Evaluation, eval_set: EvalSet) -> EvaluationView:
         samples=evaluation.samples,
         contamination=contamination,
         waiver=evaluation.waiver,
-        held_back=held_back(found, evaluation.waiver),
+        held_back=held_back(found, evaluation.n_repeated, evaluation.waiver),
     )
 
 

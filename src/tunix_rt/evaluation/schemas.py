@@ -20,6 +20,10 @@ def _as_text(value: Any) -> Any:
 Text = Annotated[StrictStr, BeforeValidator(_as_text)]
 Id = Annotated[Text, Field(min_length=1, max_length=200)]
 Label = Annotated[Text, Field(min_length=1, max_length=200)]
+PLAIN = r"^[^\x00-\x1f\x7f]+$"
+"""Text without control characters, and so without NUL, which no database keeps."""
+PlainText = Annotated[StrictStr, Field(pattern=PLAIN)]
+Digest = Annotated[StrictStr, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Interval = tuple[float, float]
 Outcome = Literal["correct", "wrong", "missing", "unscored"]
 
@@ -46,6 +50,7 @@ class PredictionLine(Body):
     completion_tokens: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] | None = None
     latency_s: Annotated[float, Field(ge=0)] | None = None
     sample: Annotated[int, Field(strict=True, ge=0, lt=1000)] = 0
+    decoding: Digest | None = None
 
 
 class Decoding(BaseModel):
@@ -62,6 +67,11 @@ class Decoding(BaseModel):
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     samples: Annotated[int, Field(ge=1)] | None = None
     seed: int | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is stated, without the seed."""
+        return self.model_dump(exclude={"seed"}, exclude_none=True)
 
 
 class Figures(BaseModel):
@@ -284,6 +294,8 @@ class Side(BaseModel):
     score: float | None
     n_scored: int
     ci: Interval | None
+    decoding: Decoding
+    decoding_digest: str
 
 
 class Answer(BaseModel):
@@ -325,6 +337,7 @@ class ComparisonView(BaseModel):
     detectable_difference: float | None
     power: str
     note: str | None  # where the test and the interval seem to say different things
+    decoding_note: str | None  # where the two were decoded differently, or that is not known
     base: Side
     other: Side
     items: list[Changed]  # the first 1,000

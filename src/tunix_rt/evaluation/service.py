@@ -16,6 +16,7 @@ from tunix_rt.base.http import Page, Paging
 from tunix_rt.base.sorting import Sorting
 from tunix_rt.datasets.contamination import KINDS, METHOD
 from tunix_rt.evaluation import comparing, contamination, files, judging, leaderboard, packed, predictions, scorecard
+from tunix_rt.evaluation.decoding import Decoded
 from tunix_rt.evaluation.eval_sets import insert_all
 from tunix_rt.evaluation.judges import Judge
 from tunix_rt.evaluation.leaderboard import Board
@@ -53,7 +54,7 @@ async def store(
     judge: Judge,
     answered: files.Predictions,
     result: judging.Judged,
-    decoding: Decoding,
+    decoded: Decoded,
     model_id: str | None = None,
     dataset_key: str | None = None,
     run_id: uuid.UUID | None = None,
@@ -69,7 +70,7 @@ async def store(
         judge: who judged.
         answered: the predictions.
         result: what the judge said of them.
-        decoding: how they were drawn, as far as it is known.
+        decoded: how they were drawn, as far as it is known.
         model_id: whose they are. dataset_key: what it was trained on. run_id: by which run.
         marks: which items overlap with the training traces behind the model; None: nobody knows its traces.
         identity: the id that it was promised; None: a new one.
@@ -87,8 +88,8 @@ async def store(
         judge=judge.name,
         judge_version=judge.version,
         judge_digest=judge.digest,
-        decoding=decoding.model_dump(exclude_none=True),
-        decoding_digest=leaderboard.decoding_digest(decoding),
+        decoding=decoded.decoding.model_dump(exclude_none=True),
+        decoding_digest=decoded.digest,
         predictions_number=stored.number,
         samples=result.samples,
         contamination=None if marks is None else contaminated(result.rows, marks).model_dump(mode="json"),
@@ -146,11 +147,6 @@ async def newest_of(
         ]
     found = await evaluations(session, conditions, 1)
     return found[0] if found else None
-
-
-def board_of(evaluation: Evaluation, eval_set: EvalSet) -> Board:
-    """The board that an evaluation belongs to."""
-    return Board(eval_set.digest, evaluation.judge_digest, evaluation.decoding_digest)
 
 
 async def items(
@@ -262,6 +258,8 @@ async def side(session: AsyncSession, evaluation: Evaluation) -> comparing.Compa
         score=evaluation.score,
         n_scored=evaluation.n_scored,
         ci=None if low is None or high is None else (low, high),
+        decoding=Decoding.model_validate(evaluation.decoding),
+        decoding_digest=evaluation.decoding_digest,
     )
     return about, comparing.items(await rows(session, evaluation))
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tunix_rt.base.db import Database
 from tunix_rt.base.kept import Kept
 from tunix_rt.evaluation import packed, statistics
-from tunix_rt.evaluation.leaderboard import Filters, Found, held_back, view
+from tunix_rt.evaluation.leaderboard import Filters, Found, held_back, recorded_decoding, view
 from tunix_rt.evaluation.models import EvalSet, Evaluation
 from tunix_rt.evaluation.schemas import BoardRow, BoardView, Decoding
 
@@ -131,6 +131,7 @@ async def _evaluations(session: AsyncSession, found: Found, filters: Filters) ->
             Evaluation.score,
             Evaluation.scores,
             Evaluation.contamination,
+            Evaluation.n_repeated,
             Evaluation.waiver,
         )
         .join(EvalSet, EvalSet.number == Evaluation.eval_set_number)
@@ -158,7 +159,7 @@ def _ranked(evaluations: Sequence[Any]) -> Standings:
         row = newest[identity]
         return Standing(row.number, row.id, row.model_id, row.dataset_key, rank, p_value, older[identity])
 
-    back = [identity for identity, row in newest.items() if held_back(row.contamination, row.waiver)]
+    back = [identity for identity, row in newest.items() if held_back(row.contamination, row.n_repeated, row.waiver)]
     listed = [identity for identity in newest if identity not in set(back)]
     if not listed:
         return Standings([standing(identity, None, None) for identity in back])
@@ -193,13 +194,16 @@ async def _view(session: AsyncSession, standings: Standings, filters: Filters, w
     )
     by_number = {evaluation.number: (evaluation, eval_set) for evaluation, eval_set in await session.execute(query)}
     first, eval_set = by_number[shown[0].number]
+    decoding = Decoding.model_validate({**first.decoding, "seed": None})
+    if not decoding.parameters:
+        decoding = await recorded_decoding(session, first.decoding_digest) or decoding
     return BoardView(
         eval_set=eval_set.name,
         eval_set_digest=eval_set.digest,
         judge=first.judge,
         judge_version=first.judge_version,
         judge_digest=first.judge_digest,
-        decoding=Decoding.model_validate({**first.decoding, "seed": None}),
+        decoding=decoding,
         decoding_digest=first.decoding_digest,
         n_items=eval_set.n_items,
         n_rows=sum(row.shown(filters) for row in standings.rows),

@@ -132,7 +132,7 @@ async def _figures(session: AsyncSession, run: Run) -> list[Figure]:
     boards = set()
     found = []
     for stored in await evaluations.evaluations(session, [Evaluation.run_id == run.id], _NEWEST):
-        board = evaluations.board_of(*stored)
+        board = leaderboard.board_of(*stored)
         if board in boards:
             continue
         boards.add(board)

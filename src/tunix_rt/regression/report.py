@@ -80,6 +80,8 @@ def notes(base: Evaluation, other: Evaluation, n: int, n_items: int) -> list[str
     for evaluation, which in ((base, "baseline"), (other, "checked evaluation")):
         if evaluation.n_missing:
             found.append(f"The {which} lacks predictions for {evaluation.n_missing:,} items, scored 0.")
+        if evaluation.n_repeated:
+            found.append(f"The {which} leaves out {evaluation.n_repeated:,} items with repeated predictions.")
         if evaluation.contamination and evaluation.contamination["n"]:
             waived = f"; waived: {evaluation.waiver}" if evaluation.waiver else ""
             count = evaluation.contamination["n"]

@@ -197,7 +197,7 @@ async def _load(session: AsyncSession, asked: CheckRequest) -> Loaded:
     row = (await session.execute(held.where(Evaluation.number == baseline.evaluation_number))).one()
     base: Stored = (row[0], row[1])
     other = await _evaluation(session, asked.evaluation_id, asked.run_id, base)
-    leaderboard.same_board(*((one[0].name, service.board_of(*one)) for one in (base, other)))
+    leaderboard.same_board(base, other)
     view = _view(baseline, *base)
     found = (await values.of(session, base[0], view.metric), await values.of(session, other[0], view.metric))
     sides = None

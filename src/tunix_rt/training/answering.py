@@ -14,6 +14,7 @@ from pathlib import Path
 from tunix_rt.base import jsontext, store
 from tunix_rt.base.errors import DiskFull, Problem, Unavailable
 from tunix_rt.training import lifeline
+from tunix_rt.training.decoding import Decoding
 from tunix_rt.training.process import COMPLETED, MACHINE, REFUSED, UNEXPECTED
 
 
@@ -39,7 +40,7 @@ def _answer(asked: argparse.Namespace) -> None:
     from tunix_rt.training import generate  # imports what takes seconds; the lifeline is held before
 
     items = [(item["id"], item["prompt"]) for item in map(json.loads, asked.items.read_text().splitlines())]
-    decoding = generate.Decoding(asked.max_new_tokens, asked.temperature, asked.seed, asked.samples)
+    decoding = Decoding(asked.max_new_tokens, asked.temperature, asked.seed, asked.samples)
     with store.whole(asked.output) as file:
         for answer in generate.answers(asked.model, items, decoding, asked.device, engine=asked.engine):
             file.write(jsontext.dumps(answer) + b"\n")

@@ -1,32 +1,21 @@
 """Answers of a model folder to prompts: rendered, stopped and decoded exactly as in training."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunix_rt.base.errors import BadInput, Fault
 from tunix_rt.training import engines
+from tunix_rt.training.decoding import Decoding
 from tunix_rt.training.engines import Sampling
 from tunix_rt.training.render import prompt_tokens
 from tunix_rt.training.tokenizer import Folder
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How answers are drawn.
-
-    Attributes:
-        max_new_tokens: longest answer in tokens.
-        temperature: 0 takes the likeliest token.
-        seed: of the draws.
-        samples: answers for each prompt; over 1 only with a temperature.
-    """
-
-    max_new_tokens: int = 256
-    temperature: float = 0.0
-    seed: int = 0
-    samples: int = 1
+def default_engine() -> str:
+    """The engine that answers unless another one is named: the first one that is installed."""
+    installed = (name for name, known in engines.capabilities().items() if known.available)
+    return next(installed, engines.ENGINES[0])
 
 
 def answers(
@@ -45,10 +34,11 @@ def answers(
         decoding: how.
         device: `auto`, `cpu`, `gpu` or `tpu`.
         done: told how many answers are finished.
-        engine: who computes; None: the first one that is installed.
+        engine: who computes; None: see `default_engine`.
 
     Yields:
-        Predictions as in `spec/formats.md`, in the order of the items, `sample` 0.. within an item.
+        Predictions as in `spec/formats.md`, in the order of the items, `sample` 0.. within an item, each with the
+        digest of its decoding.
 
     Raises:
         BadInput: samples without a temperature; prompts that cannot be rendered, each named.
@@ -59,13 +49,11 @@ def answers(
         )
     tokenizer = Folder(model)
     prompts = given(tokenizer, items)
-    chosen = engine or next(
-        (name for name, known in engines.capabilities().items() if known.available), engines.ENGINES[0]
-    )
-    loaded = engines.load(chosen)
+    loaded = engines.load(engine or default_engine())
     loaded.devices(device)
     sampling = Sampling(decoding.max_new_tokens, decoding.temperature, decoding.seed, tokenizer.stop)
     repeated = [prompt for prompt in prompts for _ in range(decoding.samples)]
+    digest = decoding.digest
     generated = loaded.generate(model, repeated, sampling, done)
     for number, answer in enumerate(generated):
         item, sample = divmod(number, decoding.samples)
@@ -76,6 +64,7 @@ def answers(
             "prompt_tokens": len(prompts[item]),
             "completion_tokens": len(answer.tokens) + (answer.finish_reason == "stop"),
             **({"sample": sample} if decoding.samples > 1 else {}),
+            "decoding": digest,
         }
 
 

@@ -33,8 +33,8 @@ export interface Call {
 
 export interface Sending<B> extends Call {
   body?: B | undefined
-  /** A file or text that is sent as it is, instead of a body. */
-  upload?: Blob | string | undefined
+  /** A file, text or form that is sent as it is, instead of a body. */
+  upload?: Blob | FormData | string | undefined
   headers?: Record<string, string> | undefined
 }
 

@@ -1,7 +1,7 @@
 """Evaluations over HTTP: predictions judged, judged again, compared, shown item by item, and recomputed.
 
-`POST /api/evaluations` takes predictions as its body (NDJSON, or one file of a form), so what belongs to them stands
-in the query: `name`, `eval_set`, `judge`, and what is known of the decoding.
+`POST /api/evaluations` takes predictions as its body (NDJSON, or one file of a form with its sidecar as the part
+`meta`), so what belongs to them stands in the query: `name`, `eval_set`, `judge`, and what is known of the decoding.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from tunix_rt.base.db import Database
-from tunix_rt.base.errors import BadInput, Fault, cut
-from tunix_rt.base.http import Page, Pagination, ReadSession, StrictRoute, UploadRoute, WriteSession, uploaded
+from tunix_rt.base.errors import BadInput, Conflict, Fault, cut
+from tunix_rt.base.http import Page, Pagination, ReadSession, StrictRoute, UploadRoute, WriteSession
 from tunix_rt.base.sorting import Sorted
 from tunix_rt.evaluation import (
     comparing,
@@ -30,8 +30,17 @@ from tunix_rt.evaluation import (
     statistics,
     verifying,
 )
+from tunix_rt.evaluation.decoding import Decoded, check_alike, resolve
 from tunix_rt.evaluation.leaderboard import view
-from tunix_rt.evaluation.routes.upload import JudgeName, Label, Name, spooled
+from tunix_rt.evaluation.routes.upload import (
+    META,
+    JudgeName,
+    Label,
+    Name,
+    PredictionsUpload,
+    read_form_predictions,
+    read_predictions,
+)
 from tunix_rt.evaluation.schemas import (
     ComparisonView,
     Decoding,
@@ -44,12 +53,14 @@ from tunix_rt.evaluation.schemas import (
     Verified,
     Waiver,
 )
+from tunix_rt.evaluation.sidecar import model_of
 
 router = APIRouter(route_class=StrictRoute)
 uploads = APIRouter(route_class=UploadRoute)
 
 Margin = Annotated[float, Query(ge=0, lt=1, allow_inf_nan=False)]
 Seed = Annotated[int, Query(ge=0, lt=2**63)]
+Across = Annotated[bool, Query(description="two that were decoded differently too")]
 Mode = Annotated[Literal["async"] | None, Query(description="`async`: a worker judges; 202 says where to look")]
 Sort = Literal["position", "score", "-score", "latency_s", "-latency_s", "completion_tokens", "-completion_tokens"]
 
@@ -87,14 +98,21 @@ async def evaluate(
     dataset_key: Label = None,
     mode: Mode = None,
 ) -> Any:
-    """Judge predictions (NDJSON) for an eval set, and store the evaluation with its items."""
+    """Judge predictions for an eval set, and store the evaluation with its items.
+
+    The predictions are the body (NDJSON), or the file of a form whose field `meta` may hold their meta file. Parameters
+    of the decoding that contradict what the predictions say of themselves are a conflict.
+    """
     chosen = judges.named(judge, request.app.state.settings)
     database: Database = request.app.state.database
     async with database.read() as session:
         found = await eval_sets.find(session, eval_set)
         items = await eval_sets.items(session, found)
-    async with spooled(uploaded(request)) as file:
-        answered = await asyncio.to_thread(files.predictions, file)
+    upload = await read_predictions(request)
+    answered = upload.predictions
+    upload.check(found.digest)
+    decoded = await _decoded(database, upload, decoding)
+    model_id = model_of(model_id, upload.sidecar)
     if mode == "async":
         judging.unknown_ids(items, answered)
         async with database.write("judge") as session:
@@ -104,7 +122,7 @@ async def evaluate(
                 name=name,
                 eval_set=found.digest,
                 judge=judge,
-                decoding=decoding,
+                decoded=decoded,
                 model_id=model_id,
                 dataset_key=dataset_key,
                 run_id=None,
@@ -123,13 +141,22 @@ async def evaluate(
             judge=chosen,
             answered=answered,
             result=result,
-            decoding=decoding,
+            decoded=decoded,
             model_id=model_id,
             dataset_key=dataset_key,
             marks=marks,
         )
     response.headers["location"] = f"/api/evaluations/{stored.id}"
     return service.created(stored, found, result)
+
+
+async def _decoded(database: Database, upload: PredictionsUpload, given: Decoding) -> Decoded:
+    """The decoding of an upload; see `decoding.resolve`."""
+    recorded = None
+    if upload.sidecar is None:
+        async with database.read() as session:
+            recorded = await leaderboard.recorded_decoding(session, upload.predictions.decoding)
+    return resolve(given, upload.predictions, upload.sidecar, recorded)
 
 
 def _accepted(asked: JudgingView) -> JSONResponse:
@@ -147,6 +174,11 @@ async def judge_again(
     database: Database = request.app.state.database
     async with database.read() as session:
         before, found = await service.find(session, evaluation_id)
+        if before.n_repeated:
+            raise Conflict(
+                f"{before.name!r} repeats predictions of {before.n_repeated:,} items, which would be left out.",
+                hint="Evaluate a file in which each id and sample stands once.",
+            )
         items = await eval_sets.items(session, found)
         answered = await predictions.load(session, before.predictions_number)
     if mode == "async":
@@ -156,7 +188,7 @@ async def judge_again(
                 name=before.name,
                 eval_set=found.digest,
                 judge=judge,
-                decoding=Decoding.model_validate(before.decoding),
+                decoded=leaderboard.decoded(before),
                 model_id=before.model_id,
                 dataset_key=before.dataset_key,
                 run_id=before.run_id,
@@ -175,7 +207,7 @@ async def judge_again(
             judge=chosen,
             answered=answered,
             result=result,
-            decoding=Decoding.model_validate(before.decoding),
+            decoded=leaderboard.decoded(before),
             model_id=before.model_id,
             dataset_key=before.dataset_key,
             run_id=before.run_id,
@@ -223,11 +255,11 @@ async def compare(
     other: Annotated[str, Query(max_length=60)],
     margin: Margin = statistics.MARGIN,
     seed: Seed = 0,
+    across_decodings: Across = False,
 ) -> ComparisonView:
-    """Compare two evaluations of one board, item by item."""
+    """Compare two evaluations of one board, item by item; with `across_decodings` also of two that differ in that."""
     found = [await service.find(session, text) for text in (base, other)]
-    (first, second) = [(evaluation.name, service.board_of(evaluation, own)) for evaluation, own in found]
-    leaderboard.same_board(first, second)
+    leaderboard.same_board(found[0], found[1], across_decodings)
     sides = [await service.side(session, evaluation) for evaluation, _ in found]
     return await asyncio.to_thread(comparing.compare, sides[0], sides[1], margin, seed)
 
@@ -239,24 +271,38 @@ async def compare_files(
     judge: JudgeName = judges.DEFAULT,
     margin: Margin = statistics.MARGIN,
     seed: Seed = 0,
+    across_decodings: Across = False,
 ) -> ComparisonView:
-    """Judge and compare two files of predictions, the form's fields `a` and `b`; nothing is stored."""
+    """Judge and compare two files of predictions, the form's fields `a` and `b`; nothing is stored.
+
+    Their meta files, where they have some, are the fields `a_meta` and `b_meta`.
+    """
     chosen = judges.named(judge, request.app.state.settings)
     database: Database = request.app.state.database
     async with database.read() as session:
-        items = await eval_sets.items(session, await eval_sets.find(session, eval_set))
-    sides = []
-    async with request.form(max_files=2, max_fields=0) as form:
+        found = await eval_sets.find(session, eval_set)
+        items = await eval_sets.items(session, found)
+    read: list[tuple[str, PredictionsUpload, Decoded]] = []
+    async with request.form(max_files=4, max_fields=2) as form:
         for field in ("a", "b"):
-            upload = form.get(field)
-            if not isinstance(upload, UploadFile):
+            part = form.get(field)
+            if not isinstance(part, UploadFile):
                 raise BadInput(f"The form has no file {field!r}.", hint="Send two files, as form fields a and b.")
             try:
-                answered = await asyncio.to_thread(files.predictions, upload.file)
-                result = await asyncio.to_thread(judging.judged, items, answered, chosen)
+                answered = await read_form_predictions(form, part, f"{field}_{META}")
             except BadInput as error:
                 raise files.about(field, error) from None
-            sides.append(comparing.side(upload.filename or field, result.rows))
+            answered.check(found.digest)
+            read.append((part.filename or field, answered, await _decoded(database, answered, Decoding())))
+    if not across_decodings:
+        check_alike(*((name, decoded) for name, _, decoded in read))
+    sides = []
+    for field, (name, answered, decoded) in zip("ab", read, strict=True):
+        try:
+            result = await asyncio.to_thread(judging.judged, items, answered.predictions, chosen)
+        except BadInput as error:
+            raise files.about(field, error) from None
+        sides.append(comparing.side(name, result.rows, decoded))
     return await asyncio.to_thread(comparing.compare, sides[0], sides[1], margin, seed)
 
 

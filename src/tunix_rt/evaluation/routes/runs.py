@@ -9,14 +9,14 @@ from tunix_rt.base.db import Database
 from tunix_rt.base.errors import Conflict, Fault, NotFound, WrongUsage
 from tunix_rt.base.http import Body, ReadSession, StrictRoute
 from tunix_rt.evaluation import eval_sets, files, handlers, judges, service
-from tunix_rt.evaluation.leaderboard import Board, decoding_digest
+from tunix_rt.evaluation.leaderboard import Board
 from tunix_rt.evaluation.models import EvalSet
 from tunix_rt.evaluation.schemas import EvaluationAccepted, EvaluationDetail
 from tunix_rt.jobs.models import JobState
 from tunix_rt.runs import service as runs
 from tunix_rt.runs.models import Run
 from tunix_rt.runs.states import RunStatus
-from tunix_rt.training.generate import Decoding
+from tunix_rt.training.decoding import Decoding
 
 router = APIRouter(route_class=StrictRoute)
 
@@ -77,7 +77,7 @@ async def evaluate(
             f"The run could not be evaluated: {reason}",
             hint=f"Try its model by hand: tunix-rt generate --model TUNIX_RT_HOME/runs/{run.id}/model ...",
         )
-    board = Board(eval_set.digest, judge.digest, decoding_digest(handlers.said(decoding)))
+    board = Board(eval_set.digest, judge.digest, decoding.digest)
     async with database.read() as session:
         found = await service.newest_of(session, run.id, board)
         assert found is not None, "its job is done"

@@ -202,10 +202,13 @@ function HeldBack({ rows, waive }: { rows: readonly BoardRow[]; waive: (row: Eva
         {rows.map((row) => (
           <li key={row.id}>
             <Link href={`/evaluations/${row.id}`}>{row.name}</Link>
-            {row.contamination && <span className="small">{words.overlap(row.contamination.n, percent(row.contamination.share))}</span>}
-            <span className="small num">
-              {words.heldScores(percent(row.score), percent(row.contamination?.clean.score))}
-            </span>
+            {row.n_repeated > 0 && <span className="small">{words.repeated(row.n_repeated)}</span>}
+            {row.contamination && row.contamination.n > 0 && (
+              <>
+                <span className="small">{words.overlap(row.contamination.n, percent(row.contamination.share))}</span>
+                <span className="small num">{words.heldScores(percent(row.score), percent(row.contamination.clean.score))}</span>
+              </>
+            )}
             <button type="button" onClick={() => waive(row)}>
               {words.waive}…
             </button>
@@ -232,7 +235,7 @@ export function Board({ board, query, alone, waive }: { board: BoardView; query:
   const [base, other] = chosen
   return (
     <Section
-      title={`${board.eval_set} · ${decoding(board.decoding)}`}
+      title={`${board.eval_set} · ${decoding(board)}`}
       beside={
         <div className="row small">
           <span className="quiet">{words.facts(board.n_items, board.n_rows, board.n_older)}</span>
@@ -255,7 +258,7 @@ export function Board({ board, query, alone, waive }: { board: BoardView; query:
       {ranked.length > 0 && (
         <div className="board">
           <Table
-            label={words.board(board.eval_set, board.judge, decoding(board.decoding))}
+            label={words.board(board.eval_set, board.judge, decoding(board))}
             columns={columns}
             rows={ranked}
             keyOf={(row) => row.id}

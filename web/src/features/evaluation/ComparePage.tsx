@@ -99,6 +99,7 @@ export function Verdict({ of }: { of: Comparison }) {
         />
         <Counts fixed={of.fixed} broken={of.broken} unchanged={of.unchanged} />
         {of.note && <p>{of.note}</p>}
+        {of.decoding_note && <p role="note">{of.decoding_note}</p>}
         <p className="quiet">{of.power}</p>
       </div>
       <Sides of={of} />

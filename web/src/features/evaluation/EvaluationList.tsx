@@ -51,7 +51,7 @@ const COLUMNS: Column<Evaluation>[] = [
   { id: 'n', name: text.leaderboard.n, right: true, sort: 'n_scored', cell: (row) => row.n_scored.toLocaleString('en') },
   { id: 'made', name: text.made, right: true, wide: true, sort: 'created_at', cell: (row) => <Time at={row.created_at} /> },
   { id: 'judge', name: text.list.judge, wide: true, sort: 'judge', cell: (row) => row.judge },
-  { id: 'decoding', name: text.list.decoding, wide: true, cell: (row) => <span className="small">{decoding(row.decoding)}</span> },
+  { id: 'decoding', name: text.list.decoding, wide: true, cell: (row) => <span className="small">{decoding(row)}</span> },
   { id: 'model', name: text.leaderboard.model, wide: true, sort: 'model_id', cell: (row) => row.model_id ?? <span className="quiet">–</span> },
   {
     id: 'run',

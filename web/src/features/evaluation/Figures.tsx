@@ -223,7 +223,7 @@ export function Figures({ of }: { of: Detail }) {
               </span>,
             ],
             [facts.judge, words.version(of.judge, of.judge_version)],
-            [facts.decoding, decoding(of.decoding)],
+            [facts.decoding, decoding(of)],
             [facts.samples, of.samples.toLocaleString('en')],
             [facts.model, of.model_id],
             of.dataset_key !== null && [

@@ -63,7 +63,7 @@ export function Pick({
   const boards = new Map<string, Evaluation[]>()
   for (const row of rows) {
     if (row.id === without || (beside !== undefined && row.id !== value && boardOf(row) !== boardOf(beside))) continue
-    const board = `${row.eval_set} · ${row.judge} · ${decoding(row.decoding)}`
+    const board = `${row.eval_set} · ${row.judge} · ${decoding(row)}`
     boards.set(board, [...(boards.get(board) ?? []), row])
   }
   return (

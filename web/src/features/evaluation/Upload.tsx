@@ -14,6 +14,16 @@ import { CHANGES } from './words'
 
 const words = text.upload
 const ANOTHER = ' another' // no eval set is called so: names begin with a letter or a figure
+const SIDECAR = /\.meta\.json$/i
+
+/** Predictions as they are sent: alone, or in a form with the file that says how they were decoded. */
+function uploadOf(answers: File, meta: File | null): File | FormData {
+  if (meta === null) return answers
+  const form = new FormData()
+  form.append('predictions', answers)
+  form.append('meta', meta)
+  return form
+}
 
 /** Predictions from anywhere, judged against an eval set that is there or comes with them. */
 export function Upload({ close }: { close: () => void }) {
@@ -22,17 +32,20 @@ export function Upload({ close }: { close: () => void }) {
   const known = sets.data?.data ?? []
   const [chosen, setChosen] = useState('')
   const [items, setItems] = useState<File | null>(null)
-  const [answers, setAnswers] = useState<File | null>(null)
+  const [files, setFiles] = useState<readonly File[]>([])
   const [name, setName] = useState('')
   const [values, setValues] = useState<Record<string, string>>({})
   const set = chosen || (known[0]?.name ?? ANOTHER)
+  const meta = files.find((file) => SIDECAR.test(file.name)) ?? null
+  const rest = files.filter((file) => file !== meta)
+  const answers = rest.length === 1 ? (rest[0] ?? null) : null
   const called = name.trim() || (answers?.name.replace(/\.[^.]*$/, '') ?? '')
   const [waited, wait] = useState<Schemas['JudgingView'] | null>(null)
   const act = useAct(
     async (file: File) => {
       const eval_set = set === ANOTHER && items ? (await send('post', '/api/eval-sets', { upload: items })).name : set
       const mode = slow(values['judge'] ?? '') ? { mode: 'async' } : {}
-      return send('post', '/api/evaluations', { query: { ...values, ...mode, name: called, eval_set }, upload: file })
+      return send('post', '/api/evaluations', { query: { ...values, ...mode, name: called, eval_set }, upload: uploadOf(file, meta) })
     },
     [...CHANGES, '/api/eval-sets'],
     (made) => {
@@ -66,9 +79,19 @@ export function Upload({ close }: { close: () => void }) {
       act={() => answers && act.mutate(answers)}
       close={close}
     >
-      <Field label={words.predictions} hint={words.predictionsHint}>
+      <Field
+        label={words.predictions}
+        hint={files.length > 0 && answers === null ? <span role="alert">{words.onePredictions}</span> : meta ? words.described(meta.name) : words.predictionsHint}
+      >
         {(id, described) => (
-          <input id={id} type="file" accept=".jsonl,.ndjson,.json" aria-describedby={described} onChange={(event) => setAnswers(event.target.files?.[0] ?? null)} />
+          <input
+            id={id}
+            type="file"
+            multiple
+            accept=".jsonl,.ndjson,.json"
+            aria-describedby={described}
+            onChange={(event) => setFiles([...(event.target.files ?? [])])}
+          />
         )}
       </Field>
       <Field label={words.evalSet}>

@@ -30,7 +30,8 @@ export function Waive({ evaluation, close }: { evaluation: Evaluation; close: ()
       act={() => act.mutate(undefined)}
       close={close}
     >
-      {overlap && <p>{text.leaderboard.waiveDetail(overlap.n, percent(overlap.share))}</p>}
+      {evaluation.n_repeated > 0 && <p>{text.leaderboard.repeated(evaluation.n_repeated)}</p>}
+      {overlap && overlap.n > 0 && <p>{text.leaderboard.waiveDetail(overlap.n, percent(overlap.share))}</p>}
       <label className="field">
         <span>{text.leaderboard.waiveReason}</span>
         <textarea className="full" rows={3} maxLength={2000} value={reason} onChange={(event) => setReason(event.target.value)} />

@@ -56,11 +56,18 @@ test('ties, what is not established and what is held back are said in words', as
   expect(await screen.findByText('one')).toBeTruthy()
   expect(screen.getAllByText('tied', { exact: false })).toHaveLength(2)
   expect(screen.getByText('not established')).toBeTruthy()
-  expect(screen.getByText('Held back for contamination: 1')).toBeTruthy()
+  expect(screen.getByText('Held back: 1')).toBeTruthy()
   expect(screen.getByText('50.0 % with them, 40.0 % without')).toBeTruthy()
   expect(screen.getByRole('button', { name: /Waive/ })).toBeTruthy()
   // In no rank: it is not a row of the table.
   expect(screen.getByText('leaky').closest('table')).toBeNull()
+})
+
+test('a row whose predictions answer items twice is held back, with the reason', async () => {
+  answers([board([row('one'), row('doubled', { rank: null, held_back: true, n_repeated: 60 })])])
+  shown(<Leaderboard />)
+  expect(await screen.findByText('60 items left out: answered more than once')).toBeTruthy()
+  expect(screen.getByText('doubled').closest('table')).toBeNull()
 })
 
 test('what a model wrote is text, never HTML, and the answer found is marked where it stands last', () => {

@@ -11,9 +11,12 @@ import { decoding, probability, range, rule, scale } from './words'
 const NOTHING: Schemas['Decoding'] = { temperature: null, top_p: null, top_k: null, max_new_tokens: null, samples: null, seed: null }
 
 test('decoding is said in words, and that it is not known', () => {
-  expect(decoding(NOTHING)).toBe('decoding not known')
-  expect(decoding({ ...NOTHING, temperature: 0, max_new_tokens: 256, samples: 1 })).toBe('greedy, at most 256 tokens')
-  expect(decoding({ ...NOTHING, temperature: 0.8, samples: 4, seed: 3 })).toBe('temperature 0.8, 4 samples an item')
+  const said = (of: Partial<Schemas['Decoding']>, digest: string) => decoding({ decoding: { ...NOTHING, ...of }, decoding_digest: digest })
+  expect(said({}, 'unknown')).toBe('decoding unknown')
+  expect(said({}, `sha256:${'0123456789abcdef'.repeat(4)}`)).toBe('decoding sha256:0123456789ab')
+  expect(said({ temperature: 0, max_new_tokens: 256, samples: 1 }, 'sha256:')).toBe('greedy, at most 256 new tokens')
+  expect(said({ temperature: 0, max_new_tokens: 256 }, 'sha256:')).toBe('greedy, at most 256 new tokens, samples not stated')
+  expect(said({ temperature: 0.8, samples: 4, seed: 3 }, 'sha256:')).toBe('temperature 0.8, 4 samples an item')
 })
 
 test('a rule is said in words, an unknown one as it is called', () => {

@@ -9,7 +9,11 @@ export type Outcome = Schemas['ItemView']['outcome']
 
 export const OUTCOMES: Record<Outcome, Tone> = { correct: 'good', wrong: 'bad', missing: 'warn', unscored: 'off' }
 
-export function decoding(of: Schemas['Decoding']): string {
+/** The digest of the decoding of predictions that say nothing of it. */
+const UNKNOWN = 'unknown'
+
+/** How predictions were decoded: by its parameters, else by its digest. */
+export function decoding({ decoding: of, decoding_digest: digest }: Pick<Evaluation, 'decoding' | 'decoding_digest'>): string {
   const words = [
     of.temperature === 0 ? text.decoding.greedy : typeof of.temperature === 'number' && text.decoding.temperature(of.temperature),
     typeof of.top_p === 'number' && text.decoding.topP(of.top_p),
@@ -17,7 +21,9 @@ export function decoding(of: Schemas['Decoding']): string {
     typeof of.max_new_tokens === 'number' && text.decoding.tokens(of.max_new_tokens),
     typeof of.samples === 'number' && of.samples > 1 && text.decoding.samples(of.samples),
   ].filter((word) => typeof word === 'string')
-  return words.join(', ') || text.decoding.unknown
+  if (typeof of.samples === 'number') return words.join(', ') || text.decoding.samples(of.samples)
+  if (words.length > 0) return [...words, text.decoding.samplesUnknown].join(', ')
+  return digest === UNKNOWN ? text.decoding.unknown : text.decoding.digest(digest.slice(0, 19))
 }
 
 /** `hashes.one_number` in words. */

@@ -24,7 +24,7 @@ const said = text.compare
 const NAMES: Record<Part, (of: Evaluation) => string> = {
   eval_set_digest: (of) => `${of.eval_set} (${of.eval_set_digest.slice(7, 15)})`,
   judge_digest: (of) => `${of.judge} ${of.judge_version}`,
-  decoding_digest: (of) => decoding(of.decoding),
+  decoding_digest: decoding,
 }
 
 /** Evaluations of runs are called by the beginning of an id, which runs of one minute share. */
