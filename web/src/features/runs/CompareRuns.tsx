@@ -22,7 +22,7 @@ import { flat, word } from './config'
 import type { Points } from './curve'
 import { RunKey } from './RunKey'
 import './runs.css'
-import { isOver, RunStatus } from './status'
+import { isRunning, RunStatus } from './status'
 
 type Detail = Schemas['RunDetail']
 interface Compared {
@@ -51,7 +51,7 @@ function useCompared(ids: readonly string[]) {
       return {
         queryKey: keyOf('/api/tunix/runs/{id}/metrics', call),
         queryFn: ({ signal }: { signal: AbortSignal }) => get('/api/tunix/runs/{id}/metrics', { ...call, signal }),
-        refetchInterval: run && !isOver(run.status) ? LIVE_MS : (false as const),
+        refetchInterval: run && isRunning(run.status) ? LIVE_MS : (false as const),
       }
     }),
   })
