@@ -23,7 +23,7 @@ import type { Answer } from './curve'
 import { useWay } from './CurveControls'
 import { RunKey } from './RunKey'
 import './runs.css'
-import { isOver, RunStatus } from './status'
+import { isRunning, RunStatus } from './status'
 
 type Detail = Schemas['RunDetail']
 interface Compared extends Answer {
@@ -55,7 +55,7 @@ function useCompared(ids: readonly string[], smooth: number) {
         queryFn: ({ signal }: { signal: AbortSignal }) => get(METRICS, { ...call, signal }),
         // While it is smoothed by another amount, what is known of the same run stays.
         placeholderData: () => client.getQueriesData<Schemas['Series']>({ queryKey: [METRICS], predicate: ({ queryKey }) => String(queryKey[1]).startsWith(address(METRICS, { at: { id } })) }).find(([, data]) => data)?.[1],
-        refetchInterval: run && !isOver(run.status) ? LIVE_MS : (false as const),
+        refetchInterval: run && isRunning(run.status) ? LIVE_MS : (false as const),
       }
     }),
   })

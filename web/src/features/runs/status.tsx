@@ -25,6 +25,8 @@ const OVER: Record<Status, boolean> = {
   cancelled: true,
 }
 export const isOver = (status: Status): boolean => OVER[status]
+/** Its process may write: one that waits does not. */
+export const isRunning = (status: Status): boolean => status === 'running' || status === 'cancel_requested'
 
 export function RunStatus({ status, reason }: { status: Status; reason?: string | null | undefined }) {
   return (

@@ -1,10 +1,11 @@
-import { useQuery } from '@tanstack/react-query'
+import { useIsFetching, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link } from 'wouter'
 
 import { useGet } from '../../api/hooks'
 import type { Problem } from '../../api/client'
 import { Badge } from '../../parts/Badge'
 import { CopyAs, Id } from '../../parts/copy'
+import { Icon } from '../../parts/Icon'
 import { Face, Page, Section } from '../../parts/Page'
 import { Table, type Column } from '../../parts/Table'
 import { Time } from '../../parts/Time'
@@ -19,7 +20,6 @@ function useReady() {
   return useQuery<Ready, Problem>({
     queryKey: ['/api/ready'],
     queryFn: async ({ signal }) => (await (await fetch('/api/ready', { signal })).json()) as Ready,
-    refetchInterval: 15_000,
   })
 }
 
@@ -54,7 +54,12 @@ function Checks() {
       title={text.checks}
       beside={
         ready.data && (
-          <Badge tone={ready.data.status === 'ready' ? 'good' : 'bad'}>{ready.data.status === 'ready' ? text.status.ready : text.status.unready}</Badge>
+          <span className="row">
+            <span className="quiet small">
+              {text.checked} <Time at={new Date(ready.dataUpdatedAt).toISOString()} />
+            </span>
+            <Badge tone={ready.data.status === 'ready' ? 'good' : 'bad'}>{ready.data.status === 'ready' ? text.status.ready : text.status.unready}</Badge>
+          </span>
         )
       }
     >
@@ -123,6 +128,19 @@ function Engines() {
   )
 }
 
+const SHOWN = ['/api/ready', '/api/health', '/api/workers', '/api/tunix/status']
+
+/** Nothing announces a disk that fills or a worker that falls silent: the page is as old as its last look. */
+function Refresh() {
+  const client = useQueryClient()
+  const looking = useIsFetching({ predicate: (query) => SHOWN.includes(String(query.queryKey[0])) }) > 0
+  return (
+    <button type="button" disabled={looking} onClick={() => void Promise.all(SHOWN.map((path) => client.invalidateQueries({ queryKey: [path] })))}>
+      <Icon name="again" size={16} /> {looking ? text.refreshing : text.refresh}
+    </button>
+  )
+}
+
 export default function System() {
   const workers = useGet('/api/workers')
   return (
@@ -137,6 +155,7 @@ export default function System() {
             {text.figures}
           </a>
           <CopyAs command="tunix-rt doctor" request={{ address: '/api/ready' }} />
+          <Refresh />
         </>
       }
     >
