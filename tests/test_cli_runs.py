@@ -179,6 +179,19 @@ def test_the_list_shows_a_line_for_each_run_with_ids_that_differ(server: Server,
     assert lines[2].split("\t")[0] == "019b0c0e-1234-7000-80"
 
 
+def test_an_empty_list_says_that_dry_runs_are_not_in_it_and_how_to_see_them(server: Server, shell: Shell) -> None:
+    server.answers = [page(), page(), page()]
+    done = shell("runs", "list", "--status", "failed")
+    assert "runs list --mode dry-run" in done.stderr
+    assert "--mode dry-run" not in shell("runs", "list", "--mode", "all").stderr
+    shell("runs", "list", "--mode", "dry-run")
+    assert [asked.target for asked in server.asked] == [
+        "/api/tunix/runs?status=failed&limit=20",
+        "/api/tunix/runs?mode=all&limit=20",
+        "/api/tunix/runs?mode=dry-run&limit=20",
+    ]
+
+
 def test_a_short_id_keeps_its_time_and_tells_the_shown_apart() -> None:
     assert run_list.short([]) == run_list.short([RUN]) == 13
     assert run_list.short([RUN, OTHER]) == len("019b0c0e-1234-7000-8f")

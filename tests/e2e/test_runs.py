@@ -171,6 +171,26 @@ def test_the_list_follows_what_happens_and_its_filters_are_in_the_address(
     expect(page.get_by_text("1 row", exact=True)).to_be_visible()
 
 
+def test_a_dry_run_stands_nowhere_among_the_runs_unless_it_is_asked_for(
+    played: System, dataset: str, page: Page
+) -> None:
+    page.goto(at(played, "/system"))
+    page.evaluate("localStorage.setItem('seen', '2020-01-01T00:00:00Z')")  # home shows what ended since then
+    dry = played.submit(dataset, "dry", dry_run=True, config={"steps": 1, "seed": 8})
+    run = played.submit(dataset, "not-dry", config={"steps": 1, "seed": 8})
+    until(lambda: played.status(dry) == played.status(run) == "completed", "completed")
+    for address in ("/", "/runs", "/runs?status=completed"):
+        page.goto(at(played, address))
+        expect(page.locator(f'a[href="/runs/{run}"]').first).to_be_visible()
+        expect(page.locator(f'a[href="/runs/{dry}"]')).to_have_count(0)
+    page.goto(at(played, "/runs"))
+    page.get_by_role("search").get_by_label("Kind").select_option("dry runs")
+    expect(page).to_have_url(re.compile(r"\?mode=dry-run$"))
+    page.locator(f'a[href="/runs/{dry}"]').click()
+    expect(page.locator(".title-line")).to_contain_text("dry run")
+    expect(page.get_by_text("trains nothing")).to_be_visible()
+
+
 def test_a_problem_shows_what_the_server_said(played: System, page: Page) -> None:
     page.goto(at(played, "/runs/019ab3f2-0000-7000-8000-000000000000"))
     alert = page.get_by_role("alert")

@@ -138,29 +138,34 @@ async def test_every_column_filters(api: httpx.AsyncClient, data: None, database
     await hand.ends(await hand.takes(), ended(End.REFUSED))
     second = await run(api, "other-v1", model_id="tiny")
     third = await run(api, engine="torch", dry_run=True)
-    times = {row["run_id"]: row["created_at"] for row in await listed(api)}
+    times = {row["run_id"]: row["created_at"] for row in await listed(api, "mode=all")}
     for query, expected in {
-        "": [third, second, first],
+        "": [second, first],
+        "mode=all": [third, second, first],
         "status=failed": [first],
-        "status=pending": [third, second],
-        "status=pending&status=failed": [third, second, first],
+        "status=pending": [second],
+        "status=pending&mode=all": [third, second],
+        "status=pending&status=failed": [second, first],
         "status=running": [],
         "dataset_key=other-v1": [second],
         "dataset_key=other": [],
         "model_id=tiny": [second],
-        "model_id=scratch": [third, first],
+        "model_id=scratch": [first],
         "mode=dry-run": [third],
         "mode=local": [second, first],
         "mode=ray": [],
-        "engine=torch": [third],
+        "engine=torch": [],
+        "engine=torch&mode=all": [third],
         "engine=tunix&status=pending": [second],
-        f"created_after={times[first]}": [third, second],
+        f"created_after={times[first]}&mode=all": [third, second],
         f"created_before={times[third]}": [second, first],
         f"created_after={times[first]}&created_before={times[third]}": [second],
     }.items():
         assert await ids(api, query) == expected, query
     elsewhere = datetime.fromisoformat(times[second]).astimezone(timezone(timedelta(hours=2))).isoformat()
-    assert await ids(api, f"created_after={elsewhere}") == [third], "any zone will do"
+    assert await ids(api, f"created_after={elsewhere}&mode=all") == [third], "any zone will do"
+    assert (await api.get(f"{RUNS}/{third}")).json()["mode"] == "dry-run", "by its id it is found as before"
+    assert (await api.get(f"{RUNS}/{third}/status")).json()["mode"] == "dry-run"
     for query in (
         "status=done",
         "mode=slow",

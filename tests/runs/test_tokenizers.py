@@ -86,6 +86,10 @@ async def test_the_tokenizers_are_those_of_models_and_of_runs(api: httpx.AsyncCl
     ]
     ours = (await api.get(f"/api/datasets/data-v1/tokens?run={identity}")).json()
     assert ours["data"][0]["reason"] is None
+    dry = await run(api, dry_run=True)
+    tokenizer_folder(folder_of(settings.home, uuid.UUID(dry)) / "tokenizer", trace(1))
+    assert (await api.get("/api/tokenizers")).json()["data"] == listed, "a dry run offers none"
+    assert (await api.get(f"/api/datasets/data-v1/tokens?run={dry}")).status_code == 200
 
 
 @pytest.mark.parametrize("query", ["", "tokenizer=tiny&run=abcdef", "tokenizer=../tiny", "tokenizer=tiny&after=-2"])

@@ -6,7 +6,7 @@ import { useGet } from './api/hooks'
 import { navigation, pages } from './pages'
 import { relative, shortId } from './parts/format'
 import { Icon, type IconName } from './parts/Icon'
-import { common as text } from './text'
+import { common as text, runs as runsText } from './text'
 
 interface Hit {
   id: string
@@ -53,7 +53,7 @@ export function Palette({ close }: { close: () => void }) {
         group: text.palette.runs,
         icon: 'runs',
         title: shortId(run.data.run_id),
-        detail: run.data.status,
+        detail: [run.data.status, ...(run.data.mode === 'dry-run' ? [runsText.mode['dry-run']] : [])].join(' · '),
         to: `/runs/${run.data.run_id}`,
       })
     const matching = (runs.data?.data ?? []).filter(

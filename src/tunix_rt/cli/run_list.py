@@ -30,7 +30,11 @@ _METRIC = re.compile(r"\s*([^\s<>=!]+)\s*(<=|>=|!=|==|=|<|>)\s*(\S+)\s*")
 @click.option("--status", multiple=True, type=click.Choice(list(COLOURS)), help="In this state; may be repeated.")
 @click.option("--dataset", "dataset_key", help="Of this data set.")
 @click.option("--model", "model_id", help="Of this model.")
-@click.option("--mode", help="dry-run, local or ray.")
+@click.option(
+    "--mode",
+    type=click.Choice(["local", "ray", "dry-run", "all"]),
+    help="Of this kind; default: every run but dry runs.",
+)
 @click.option("--engine", help="Of this engine.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A key of the config: batch_size=16.")
 @click.option("--metric", "metrics", multiple=True, metavar="EXPRESSION", help="'loss<0.5'; with = != < <= > or >=.")
@@ -64,6 +68,8 @@ def list_(
     if not found:
         narrowed = "No run is like this." if query or literal else "No run yet."
         show.say(f"{narrowed} Queue one: tunix-rt runs submit CONFIG --dataset KEY")
+        if not filters["mode"]:
+            show.say("Dry runs are not listed here. See them: tunix-rt runs list --mode dry-run")
     size = short([row["run_id"] for row in found])
     show.table(
         ["id", "status", "dataset", "model", "mode", "created", "duration", "attempt", "step", "loss"],

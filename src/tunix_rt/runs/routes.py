@@ -168,7 +168,9 @@ async def _filters(
     status: Annotated[list[RunStatus] | None, Query()] = None,
     dataset_key: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     model_id: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
-    mode: Annotated[Mode | None, Query()] = None,
+    mode: Annotated[
+        Mode | Literal["all"] | None, Query(description="default: every run but dry runs; `all`: dry runs too")
+    ] = None,
     engine: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
     retry_of: Annotated[uuid.UUID | None, Query(description="runs that do this one again")] = None,
     created_after: Annotated[AwareDatetime | None, Query()] = None,

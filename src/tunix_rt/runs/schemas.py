@@ -141,6 +141,7 @@ class RunState(BaseModel):
     """Where a run is, for those who only wait for it."""
 
     run_id: uuid.UUID
+    mode: Mode
     status: RunStatus
     status_reason: str | None
     queued_at: Time

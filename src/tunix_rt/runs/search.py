@@ -16,7 +16,7 @@ from tunix_rt.base.errors import BadInput, Fault, cut
 from tunix_rt.base.http import Page, Paging
 from tunix_rt.base.sorting import Sorting
 from tunix_rt.runs.models import Run
-from tunix_rt.runs.schemas import RunRow
+from tunix_rt.runs.schemas import Mode, RunRow
 from tunix_rt.runs.states import RunStatus
 
 PREFIXES = ("param.", "metric.")
@@ -46,12 +46,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class RunFilters:
-    """Which runs; every demand must be met."""
+    """Which runs; every demand must be met.
+
+    Without a `mode` dry runs are left out, as everywhere: they train nothing. With `all` every run is listed.
+    """
 
     status: tuple[RunStatus, ...] = ()
     dataset_key: str | None = None
     model_id: str | None = None
-    mode: str | None = None
+    mode: Mode | Literal["all"] | None = None
     engine: str | None = None
     retry_of: uuid.UUID | None = None
     created_after: datetime | None = None
@@ -110,10 +113,13 @@ def where(filters: RunFilters, session: AsyncSession) -> list[ColumnElement[bool
     columns: dict[str, InstrumentedAttribute[Any]] = {
         "dataset_key": Run.dataset_key,
         "model_id": Run.model_id,
-        "mode": Run.mode,
         "engine": Run.engine,
         "retry_of": Run.retry_of,
     }
+    if filters.mode is None:
+        found.append(Run.mode != "dry-run")
+    elif filters.mode != "all":
+        found.append(Run.mode == filters.mode)
     for name, column in columns.items():
         wanted = getattr(filters, name)
         if wanted is not None:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base.errors import BadInput, NotFound
-from tunix_rt.runs import service
+from tunix_rt.runs import search, service
 from tunix_rt.runs.logs import folder_of
 from tunix_rt.runs.models import Run
 from tunix_rt.runs.schemas import TokenizerView
@@ -18,8 +18,9 @@ _FILE = "tokenizer.json"
 
 
 async def runs(session: AsyncSession) -> Sequence[Run]:
-    """The newest runs; which of them have a tokenizer, their folders know."""
-    return (await session.scalars(select(Run).order_by(Run.created_at.desc(), Run.id.desc()).limit(NEWEST))).all()
+    """The newest runs that are listed; which of them have a tokenizer, their folders know."""
+    listed_runs = select(Run).where(*search.where(search.RunFilters(), session))
+    return (await session.scalars(listed_runs.order_by(Run.created_at.desc(), Run.id.desc()).limit(NEWEST))).all()
 
 
 def listed(home: Path, newest: Sequence[Run]) -> list[TokenizerView]:

@@ -5,7 +5,8 @@ import { usePlace } from './place'
 
 export type Filter =
   | { kind: 'text' | 'search' | 'number' | 'date'; name: string; label: string; placeholder?: string }
-  | { kind: 'choice'; name: string; label: string; options: readonly (string | { value: string; label: string })[] }
+  /** `any`: what no choice means, where that is not everything. */
+  | { kind: 'choice'; name: string; label: string; any?: string; options: readonly (string | { value: string; label: string })[] }
   | { kind: 'choices'; name: string; label: string; options: readonly { value: string; label: string }[] }
 
 const WAIT_MS = 250
@@ -61,7 +62,7 @@ export function Filters({ filters, label }: { filters: readonly Filter[]; label:
           <label key={filter.name} className="filter">
             <span>{filter.label}</span>
             <select value={place.get(filter.name)} onChange={(event) => place.set({ [filter.name]: event.target.value })}>
-              <option value="">{text.all}</option>
+              <option value="">{filter.any ?? text.all}</option>
               {filter.options.map((option) => {
                 const one = typeof option === 'string' ? { value: option, label: option } : option
                 return (

@@ -14,7 +14,7 @@ export const runs = {
     timeout: 'timed out',
     cancelled: 'cancelled',
   },
-  mode: { 'dry-run': 'check only', local: 'training', ray: 'training (Ray)' },
+  mode: { 'dry-run': 'dry run', local: 'training', ray: 'training (Ray)' },
   filters: {
     label: 'Filter runs',
     status: 'State',
@@ -22,6 +22,9 @@ export const runs = {
     model: 'Model',
     engine: 'Engine',
     mode: 'Kind',
+    trainings: 'trainings',
+    dryRuns: 'dry runs',
+    both: 'trainings and dry runs',
     condition: 'Metric or parameter',
     conditionPlaceholder: 'loss<0.5, param.seed=1',
   },
@@ -81,6 +84,7 @@ export const runs = {
     limit: 'Time limit',
     of: (n: number, most: number) => `${n} of ${most}`,
   },
+  dry: 'It checks what a training needs and trains nothing. Lists leave it out unless they are asked for dry runs.',
   progress: {
     label: 'Progress',
     steps: (step: number, total: number) => `step ${step.toLocaleString('en')} of ${total.toLocaleString('en')}`,
@@ -110,7 +114,7 @@ export const runs = {
     asked: 'The training saves a checkpoint after its present step.',
     asking: 'It is being asked.',
     saved: (step: number) => `The checkpoint of step ${step.toLocaleString('en')} is saved.`,
-    dry: 'A check trains nothing that could be saved.',
+    dry: 'A dry run trains nothing that could be saved.',
     why: {
       pending: 'It does not run yet: there is nothing to save.',
       running: '',

@@ -140,7 +140,7 @@ function Versions({ run }: { run: Detail }) {
 }
 
 export function Lineage({ run }: { run: Detail }) {
-  const retries = useGet('/api/tunix/runs', { query: { retry_of: run.run_id, limit: 100 } })
+  const retries = useGet('/api/tunix/runs', { query: { retry_of: run.run_id, mode: 'all', limit: 100 } })
   return (
     <>
       <Origin run={run} />

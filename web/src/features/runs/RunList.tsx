@@ -25,9 +25,10 @@ const FILTERS: Filter[] = [
     kind: 'choice',
     name: 'mode',
     label: text.filters.mode,
+    any: text.filters.trainings,
     options: [
-      { value: 'local', label: text.mode.local },
-      { value: 'dry-run', label: text.mode['dry-run'] },
+      { value: 'dry-run', label: text.filters.dryRuns },
+      { value: 'all', label: text.filters.both },
     ],
   },
   { kind: 'text', name: 'where', label: text.filters.condition, placeholder: text.filters.conditionPlaceholder },
@@ -187,7 +188,7 @@ export default function RunList() {
         'tunix-rt', 'runs', 'list',
         ...place.all('status').flatMap((status) => ['--status', status]),
         ...(['dataset_key', 'model_id', 'engine', 'mode'] as const).flatMap((name) =>
-          place.get(name) ? [`--${name.replace(/_(key|id)$/, (_, end: string) => (end === 'key' ? '' : '-id'))}`, place.get(name)] : [],
+          place.get(name) ? [`--${name.replace(/_(key|id)$/, '')}`, place.get(name)] : [],
         ),
       )}
       actions={<Columns place={place} chosen={shown.split(',')} />}

@@ -3,6 +3,7 @@ import { Link, useParams } from 'wouter'
 
 import { type Schemas } from '../../api/client'
 import { useGet } from '../../api/hooks'
+import { Badge } from '../../parts/Badge'
 import { CopyAs, Id } from '../../parts/copy'
 import { duration, number, percent, shortId } from '../../parts/format'
 import { Icon } from '../../parts/Icon'
@@ -45,6 +46,7 @@ function Overview({ run }: { run: Detail }) {
   const dry = run.mode === 'dry-run'
   return (
     <>
+      {dry && <p className="quiet">{text.dry}</p>}
       {!dry && <ProgressLine run={run} />}
       {isOver(run.status) && run.status !== 'completed' && (run.status_reason ?? run.crash_reason) && (
         <div className={run.status === 'cancelled' ? 'panel' : 'problem'}>
@@ -115,6 +117,11 @@ export default function RunPage() {
         run && (
           <>
             <RunStatus status={run.status} reason={run.status_reason} />
+            {run.mode === 'dry-run' && (
+              <Badge tone="off" title={text.dry}>
+                {text.mode['dry-run']}
+              </Badge>
+            )}
             <Id id={run.run_id} />
           </>
         )
