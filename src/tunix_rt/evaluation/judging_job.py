@@ -18,6 +18,7 @@ from tunix_rt.base.db import Database, new_id
 from tunix_rt.base.errors import NotFound, Unavailable
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import eval_sets, files, judges, judging, predictions, service
+from tunix_rt.evaluation.handlers import PRIORITY
 from tunix_rt.evaluation.judges import Judge, Judgement, Question
 from tunix_rt.evaluation.models import EvalSet
 from tunix_rt.evaluation.schemas import Decoding, JudgingView
@@ -61,7 +62,7 @@ class Asked(BaseModel):
 async def enqueue(session: AsyncSession, **asked: Any) -> JudgingView:
     """Ask for a judging; see `Asked` for what it takes."""
     what = Asked(evaluation=new_id(), **asked)
-    number, _ = await queue.enqueue(session, KIND, what.model_dump(mode="json"))
+    number, _ = await queue.enqueue(session, KIND, what.model_dump(mode="json"), priority=PRIORITY)
     return _view(number, JobState.PENDING, None, what)
 
 
