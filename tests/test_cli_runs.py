@@ -201,6 +201,48 @@ def test_a_short_id_keeps_its_time_and_tells_the_shown_apart() -> None:
 # --- one run ----------------------------------------------------------------------------------------------------
 
 
+def detail(**about: Any) -> dict[str, Any]:
+    found = row() | {"status_reason": None, "queued_at": "2026-01-31T12:00:00.000000Z", "wait_seconds": 0.01}
+    found |= {"priority": 0, "timeout_seconds": None, "exit_code": None, "crash_reason": None, "max_attempts": 3}
+    found |= {"worker": "box-1", "eval_set": None, "retry_of": None, "from_start": False, "dataset_digest": "sha256:0"}
+    found |= {"config": {"steps": 10}, "provenance": {}, "result": None, "events": [], "links": {}}
+    return found | {"stdout": "", "stderr": "", "evaluation": evaluation("none")} | about
+
+
+def evaluation(state: str, **about: Any) -> dict[str, Any]:
+    return {"state": state, "eval_set": "sums", "before": None, "reason": None, "evaluation_id": None, **about}
+
+
+def test_a_run_says_where_its_evaluation_is(server: Server, shell: Shell) -> None:
+    for status, of_run, said in (
+        ("running", evaluation("planned"), "on sums when it completes"),
+        ("completed", evaluation("waiting", before=2), "waiting, 2 before it"),
+        ("completed", evaluation("waiting", before=0, reason="no worker"), "waiting, next in the queue (no worker)"),
+        ("completed", evaluation("running"), "running"),
+        ("completed", evaluation("failed", reason="too long."), "failed: too long. Evaluate it again: tunix-rt runs"),
+        ("completed", evaluation("done", evaluation_id=OTHER), OTHER),
+        ("completed", evaluation("none"), f"none. Evaluate it: tunix-rt runs evaluate {RUN[:13]}"),
+        ("failed", evaluation("none"), None),
+    ):
+        server.answers = [document(detail(status=status, evaluation=of_run))]
+        done = shell("runs", "show", RUN)
+        assert done.returncode == 0, done.stderr
+        shown = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.startswith("  evaluation ")]
+        assert [line.startswith(said or "") for line in shown] == ([] if said is None else [True]), shown
+
+
+def test_the_list_of_evaluations_tells_which_are_still_to_come(server: Server, shell: Shell) -> None:
+    queue = [evaluation("waiting", before=2, run_id=RUN), evaluation("failed", reason="no model", run_id=OTHER)]
+    server.answers = [page(), page(*queue), page(), page(*queue)]
+    done = shell("evaluations", "list")
+    assert done.stderr.splitlines()[:2] == [
+        f"Evaluation of run {RUN[:13]} on sums: waiting, 2 before it",
+        f"Evaluation of run {OTHER[:13]} on sums: failed: no model. Evaluate it again: "
+        f"tunix-rt runs evaluate {OTHER[:13]}",
+    ]
+    assert shell.json("evaluations", "list") == {"evaluations": [], "queue": queue}
+
+
 def test_a_run_is_shown_with_its_history_and_nothing_in_it_is_obeyed(server: Server, shell: Shell) -> None:
     events = [
         {"time": "2026-01-31T12:00:00.000000Z", "from": None, "to": "pending", "actor": "api", "reason": None},
@@ -212,11 +254,9 @@ def test_a_run_is_shown_with_its_history_and_nothing_in_it_is_obeyed(server: Ser
             "reason": "\x1b[2J",
         },
     ]
-    found = row(status="running", progress={"step": 3, "total_steps": 10, "eta_seconds": 61.0}, metrics={"loss": "NaN"})
-    found |= {"status_reason": None, "queued_at": found["created_at"], "wait_seconds": 0.01, "max_attempts": 3}
-    found |= {"priority": 0, "timeout_seconds": None, "exit_code": None, "crash_reason": "killed by SIGKILL"}
-    found |= {"worker": "box-1", "eval_set": None, "retry_of": None, "from_start": False, "dataset_digest": "sha256:0"}
-    found |= {"config": {"steps": 10}, "provenance": {}, "result": None, "events": events, "links": {}}
+    progress = {"step": 3, "total_steps": 10, "eta_seconds": 61.0}
+    found = detail(status="running", progress=progress, metrics={"loss": "NaN"}, crash_reason="killed by SIGKILL")
+    found["events"] = events
     tail = "".join(f"line {number}\n" for number in range(30)) + "1 %\r99 %\r\n\x1b]0;title\x07"
     server.answers = [document(found | {"stdout": tail, "stderr": ""})]
     done = shell("runs", "show", RUN[:8])

@@ -12,6 +12,7 @@ from tunix_rt.base.db import Database
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.together import Together
 from tunix_rt.datasets.routes import router as datasets
+from tunix_rt.evaluation import queued
 from tunix_rt.evaluation.routes import router as evaluation
 from tunix_rt.evaluation.standings import Keeper
 from tunix_rt.jobs import loop
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Tunix RT", version=__version__, lifespan=life)
     app.state.settings = settings
     app.state.known_eval_set = pipeline.known
+    app.state.evaluation_of = queued.of_run
     app.state.registered = pipeline.registered
     app.state.requests = monitor.Requests()
     app.router.route_class = http.StrictRoute

@@ -2,14 +2,15 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tunix_rt.base.db import Database
 from tunix_rt.base.errors import BadInput, Fault, NotFound
 from tunix_rt.datasets.models import Dataset
-from tunix_rt.evaluation import eval_sets, handlers, judges
+from tunix_rt.evaluation import eval_sets, handlers, judges, queued
 from tunix_rt.evaluation.models import Evaluation
 from tunix_rt.registry import folders
 from tunix_rt.registry import service as registry
@@ -20,18 +21,17 @@ from tunix_rt.runs.prepare import Registered, is_registered
 from tunix_rt.traces.models import Trace
 from tunix_rt.training.decoding import Decoding
 
-NEWEST = {
+NEWEST: dict[str, ColumnElement[Any]] = {
     name: select(func.max(table.number)).scalar_subquery()
     for name, table in (("traces", Trace), ("datasets", Dataset), ("evaluations", Evaluation), ("baselines", Baseline))
-}
-"""What viewers are told of when there is more of it, whichever process made it."""
+} | {"evaluation_queue": queued.CHANGES}
+"""What viewers are told of when there is more of it, or it changes, whichever process made it."""
 
 
 async def completed(session: AsyncSession, run: Run) -> None:
     """A run is completed: where it was asked for with an eval set, it is evaluated."""
     if run.eval_set is not None:
-        key = f"{handlers.KIND}:{run.id}"
-        await handlers.enqueue(session, run, run.eval_set, judges.DEFAULT, Decoding(), key=key)
+        await handlers.enqueue(session, run, run.eval_set, judges.DEFAULT, Decoding(), automatic=True)
 
 
 async def known(session: AsyncSession, eval_set: str) -> None:

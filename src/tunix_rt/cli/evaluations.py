@@ -29,21 +29,40 @@ def _address(evaluation: str, *rest: str) -> str:
     return "/".join(("/api/evaluations", quote(evaluation, safe=""), *rest))
 
 
+def progress(found: dict[str, Any], run: str) -> str:
+    """Where the evaluation of a run is, in words."""
+    reason = show.printable(found["reason"] or "")
+    again = f"tunix-rt runs evaluate {run[:13]}"
+    if found["state"] == "waiting":
+        before = f"{found['before']} before it" if found["before"] else "next in the queue"
+        return f"waiting, {before}" + (f" ({reason})" if reason else "")
+    if found["state"] == "failed":
+        return f"failed: {reason.rstrip('.')}. Evaluate it again: {again}"
+    if found["state"] == "planned":
+        return f"on {found['eval_set']} when it completes"
+    if found["state"] == "none":
+        return f"none. Evaluate it: {again}"
+    return str(found["evaluation_id"] or found["state"])
+
+
 @evaluations.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
 @show.json_option
 @click.pass_obj
 def list_(obj: dict[str, Any], limit: int, as_json: bool) -> None:
-    """Evaluations, newest first."""
+    """Evaluations, newest first; what waits, runs or failed is told before them."""
 
-    async def work() -> list[dict[str, Any]]:
+    async def work() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         async with door.client(obj["url"]) as api:
-            return [row async for row in door.every(api, "/api/evaluations", limit, {})]
+            made = [row async for row in door.every(api, "/api/evaluations", limit, {})]
+            return made, (await door.call(api, "GET", "/api/evaluations/queue"))["data"]
 
-    found = door.run(work())
+    found, queue = door.run(work())
     if as_json:
-        show.document({"evaluations": found})
+        show.document({"evaluations": found, "queue": queue})
         return
+    for one in queue:
+        show.say(f"Evaluation of run {one['run_id'][:13]} on {one['eval_set']}: {progress(one, one['run_id'])}")
     rows = [
         (
             row["id"],

@@ -12,6 +12,7 @@ import click
 from tunix_rt.base import store
 from tunix_rt.base.errors import Failed, NotFound, WrongUsage, cut, nearest
 from tunix_rt.cli import ansi, door, show
+from tunix_rt.cli.evaluations import progress
 from tunix_rt.cli.run_list import COLOURS, figure
 from tunix_rt.training import config
 from tunix_rt.training.config import TrainingConfig
@@ -73,10 +74,21 @@ def _about(found: dict[str, Any]) -> list[tuple[str, str]]:
         "limit": None if limit is None else show.seconds(limit),
         "progress": done,
         "score": None if found["score"] is None else figure(found["score"]),
+        "evaluation": _evaluation(found),
         "retry of": found["retry_of"],
         "config": _chosen(found["config"]),
     }
     return [(name, str(value)) for name, value in rows.items() if value not in (None, "")]
+
+
+def _evaluation(found: dict[str, Any]) -> str | None:
+    """Where the evaluation of a run is; nothing of one that has no model to evaluate."""
+    evaluation = found.get("evaluation")
+    if evaluation is None or (
+        evaluation["state"] == "none" and (found["mode"], found["status"]) != ("local", "completed")
+    ):
+        return None
+    return progress(evaluation, found["run_id"])
 
 
 def _chosen(given: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tunix_rt.base.db import Database
+from tunix_rt.base.db import Database, new_id
 from tunix_rt.base.errors import Failed, Unavailable
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import eval_sets, files, generation, judges, judging, service
@@ -25,17 +25,21 @@ from tunix_rt.jobs.retry import End
 from tunix_rt.runs import service as runs
 from tunix_rt.runs.logs import folder_of
 from tunix_rt.runs.models import Run
+from tunix_rt.runs.schemas import MOST_PRIORITY
 from tunix_rt.training.decoding import Decoding
 
 KIND = "evaluate"
+PRIORITY = MOST_PRIORITY + 1
+"""Of all jobs that evaluate: above every training's, since they are short and somebody waits for what a run came to."""
 Behind = Callable[[AsyncSession, Run], Awaitable[Sequence[str]]]
 """The data sets whose training traces are behind a run's model."""
 
 
 async def enqueue(
-    session: AsyncSession, run: Run, eval_set: str, judge: str, decoding: Decoding, key: str | None = None
+    session: AsyncSession, run: Run, eval_set: str, judge: str, decoding: Decoding, *, automatic: bool = False
 ) -> int:
-    """Ask for a run's evaluation; returns the job's number."""
+    """Ask for a run's evaluation; returns the job's number. The automatic one is asked for once."""
+    key = f"{KIND}:{run.id}" if automatic else f"{KIND}:{run.id}:{new_id()}"
     payload = {
         "run": str(run.id),
         "eval_set": eval_set,
@@ -45,7 +49,7 @@ async def enqueue(
         "samples": decoding.samples,
         "seed": decoding.seed,
     }
-    number, _ = await queue.enqueue(session, KIND, payload, key=key, needs=run.engine)
+    number, _ = await queue.enqueue(session, KIND, payload, key=key, needs=run.engine, priority=PRIORITY)
     return number
 
 
@@ -55,15 +59,17 @@ def decoded(decoding: Decoding) -> Decoded:
     return Decoded(parameters, decoding.digest)
 
 
+async def newest_job(session: AsyncSession, run: Run) -> Job | None:
+    """The newest job that evaluates a run, found by its key: every one of the run's begins alike."""
+    first = f"{KIND}:{run.id}"
+    keys = Job.key.between(first, f"{first}:g")  # what follows is hexadecimal, which any collation puts before g
+    job: Job | None = await session.scalar(select(Job).where(keys).order_by(Job.number.desc()).limit(1))
+    return job
+
+
 async def why_none(session: AsyncSession, run: Run) -> str:
     """What became of the newest job that was to evaluate a run, as the end of a sentence; empty where there is none."""
-    query = (
-        select(Job.state, Job.reason)
-        .where(Job.kind == KIND, Job.payload["run"].as_string() == str(run.id))
-        .order_by(Job.number.desc())
-        .limit(1)
-    )
-    found = (await session.execute(query)).one_or_none()
+    found = await newest_job(session, run)
     if found is None:
         return ""
     return f"; its job is {found.state}" + (f": {found.reason}" if found.reason else "")

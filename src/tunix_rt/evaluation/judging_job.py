@@ -19,6 +19,7 @@ from tunix_rt.base.errors import NotFound, Unavailable
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation import eval_sets, files, judges, judging, predictions, service
 from tunix_rt.evaluation.decoding import Decoded, stated
+from tunix_rt.evaluation.handlers import PRIORITY
 from tunix_rt.evaluation.judges import Judge, Judgement, Question
 from tunix_rt.evaluation.models import EvalSet
 from tunix_rt.evaluation.schemas import Decoding, JudgingView
@@ -69,7 +70,7 @@ class Asked(BaseModel):
 async def enqueue(session: AsyncSession, decoded: Decoded, **asked: Any) -> JudgingView:
     """Ask for a judging; see `Asked` for what it takes."""
     what = Asked(evaluation=new_id(), decoding=decoded.decoding, decoding_digest=decoded.digest, **asked)
-    number, _ = await queue.enqueue(session, KIND, what.model_dump(mode="json"))
+    number, _ = await queue.enqueue(session, KIND, what.model_dump(mode="json"), priority=PRIORITY)
     return _view(number, JobState.PENDING, None, what)
 
 

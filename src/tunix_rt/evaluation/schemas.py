@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 from tunix_rt.base import jsontext
 from tunix_rt.base.http import Body, Time
 from tunix_rt.jobs.models import JobState
+from tunix_rt.runs.schemas import RunEvaluation
 
 
 def _as_text(value: Any) -> Any:
@@ -213,6 +214,17 @@ class EvaluationAccepted(BaseModel):
     eval_set: str
     judge: str
     job: int
+
+
+class QueuedEvaluation(RunEvaluation):
+    """An evaluation of a run that is waiting, running, or failed."""
+
+    job: int
+    run_id: uuid.UUID
+    dataset_key: str
+    model_id: str
+    judge: str
+    created_at: Time
 
 
 class JudgingView(BaseModel):

@@ -21,7 +21,8 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-_PENDING, _RUNNING = text("state = 'pending'"), text("state = 'running'")
+PENDING, RUNNING = text("state = 'pending'"), text("state = 'running'")
+"""In these words, and not with a bound value, SQLite takes the indexes that have them as their condition."""
 
 
 class Job(Base):
@@ -33,8 +34,8 @@ class Job(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_claim", "rank", "number", sqlite_where=_PENDING, postgresql_where=_PENDING),
-        Index("ix_jobs_lease", "lease_expires_at", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+        Index("ix_jobs_claim", "rank", "number", sqlite_where=PENDING, postgresql_where=PENDING),
+        Index("ix_jobs_lease", "lease_expires_at", sqlite_where=RUNNING, postgresql_where=RUNNING),
     )
 
     number: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)  # order of arrival

@@ -18,7 +18,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from tunix_rt.base.db import is_sqlite, later, moment, present
 from tunix_rt.base.wake import announce
-from tunix_rt.jobs.models import Job, JobState
+from tunix_rt.jobs.models import PENDING, Job, JobState
 from tunix_rt.jobs.retry import End, delay_seconds
 
 CHANNEL = "tunix_rt_jobs"
@@ -301,6 +301,26 @@ async def cancel(session: AsyncSession, number: int) -> bool:
     )
     result: Result[Any] = await session.execute(_plain(statement))
     return bool(result.rowcount == 1)  # type: ignore[attr-defined]  # an update's result has one
+
+
+async def counts_before(session: AsyncSession, kind: str, needs: str | None, offers: Collection[str]) -> dict[int, int]:
+    """How many pending jobs are claimed before each pending one of a kind.
+
+    Args:
+        session: of the caller.
+        kind: of job.
+        needs: only jobs that need this are counted for; None: those that need nothing.
+        offers: of the workers that may claim them: a job that needs something else is in nobody's way.
+
+    Returns:
+        By the number of the job, in the order of claiming.
+    """
+    position = (func.row_number().over(order_by=(Job.rank, Job.number)) - 1).label("position")
+    claimable = or_(Job.needs.is_(None), Job.needs.in_(offers))
+    line = select(Job.number, Job.kind, Job.needs, position).where(PENDING, claimable).subquery()
+    query = select(line.c.number, line.c.position).where(line.c.kind == kind, line.c.needs == needs)
+    rows = (await session.execute(query.order_by(line.c.position))).all()
+    return {row.number: row.position for row in rows}
 
 
 async def depth(session: AsyncSession) -> dict[str, int]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy import ColumnElement, func, select
 
 from tunix_rt.base.db import DATABASE_DOWN, Database
 from tunix_rt.base.wake import Wake
@@ -41,7 +41,7 @@ class Feed:
         others: name of something else -> what changes in the database when there is more of it.
     """
 
-    def __init__(self, database: Database, others: Mapping[str, ScalarSelect[Any]] | None = None) -> None:
+    def __init__(self, database: Database, others: Mapping[str, ColumnElement[Any]] | None = None) -> None:
         self._database = database
         self._others = {name: each.label(name) for name, each in (others or {}).items()}
         self._marks: dict[str, Any] = {}

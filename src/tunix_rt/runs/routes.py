@@ -215,7 +215,9 @@ async def runs(
 async def show(request: Request, id: Id, session: ReadSession) -> RunDetail:
     """All of a run."""
     settings = _settings(request)
-    return await service.detail(session, settings.home, await service.find(session, id), settings.lease_seconds)
+    found = await service.find(session, id)
+    evaluation = await request.app.state.evaluation_of(session, found, settings.lease_seconds)
+    return await service.detail(session, settings.home, found, settings.lease_seconds, evaluation)
 
 
 @router.get("/api/tunix/runs/{id}/status")

@@ -17,6 +17,10 @@ Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A figure; JSON has no word for the three that are none, so they are texts."""
 
 
+MOST_PRIORITY = 1000
+"""Of a run, and minus the least."""
+
+
 class RunRequest(Body):
     """What shall be trained.
 
@@ -41,7 +45,7 @@ class RunRequest(Body):
     dry_run: bool = True
     config: dict[str, Any] = Field(default_factory=dict)
     eval_set: str | None = Field(None, min_length=1, max_length=200)
-    priority: int = Field(0, ge=-1000, le=1000)
+    priority: int = Field(0, ge=-MOST_PRIORITY, le=MOST_PRIORITY)
     max_attempts: int = Field(3, ge=1, le=100)
     timeout_seconds: float | None = Field(None, gt=0, le=10**9, allow_inf_nan=False)
 
@@ -112,6 +116,24 @@ class Change(BaseModel):
     reason: str | None
 
 
+class RunEvaluation(BaseModel):
+    """Where the evaluation of a run is: the newest that was asked for.
+
+    state: `none`: not asked for, or there is no model to evaluate; `planned`: it follows when the run completes;
+        `waiting` for a worker, `running`, `failed`, `done`.
+    eval_set: what is answered, by name; null where none is known.
+    before: jobs that are claimed before it, where it waits.
+    reason: why it failed, how its last attempt ended, or why no worker takes it.
+    evaluation_id: the newest evaluation of the run.
+    """
+
+    state: Literal["none", "planned", "waiting", "running", "failed", "done"]
+    eval_set: str | None = None
+    before: int | None = None
+    reason: str | None = None
+    evaluation_id: uuid.UUID | None = None
+
+
 class RunDetail(RunRow):
     """All of a run; `stdout` and `stderr` are their ends, cut at a line."""
 
@@ -125,6 +147,7 @@ class RunDetail(RunRow):
     crash_reason: str | None
     worker: str | None
     eval_set: str | None
+    evaluation: RunEvaluation
     retry_of: uuid.UUID | None
     from_start: bool
     dataset_digest: str

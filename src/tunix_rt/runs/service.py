@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tunix_rt.runs import logs, states
 from tunix_rt.runs.handlers import KIND, ending
 from tunix_rt.runs.models import Run, RunEvent
 from tunix_rt.runs.prepare import Registered, model_folder
-from tunix_rt.runs.schemas import Accepted, Change, RetryRequest, RunDetail, RunRequest, RunState, links
+from tunix_rt.runs.schemas import Accepted, Change, RetryRequest, RunDetail, RunEvaluation, RunRequest, RunState, links
 from tunix_rt.runs.states import FINAL, RunStatus
 from tunix_rt.training import config as configs
 from tunix_rt.training.config import TrainingConfig
@@ -254,10 +255,26 @@ async def waiting_reason(session: AsyncSession, run: Run, lease_seconds: float) 
     if run.status != RunStatus.PENDING:
         return run.status_reason
     available = await session.scalar(select(Job.available_at).where(Job.number == run.job_number))
-    reasons = [run.status_reason] if run.status_reason else []
-    if available is not None and available > await present(session):
-        reasons.append(f"it is tried again at {available.isoformat(timespec='seconds').replace('+00:00', 'Z')}")
-    nobody = _nobody(run.engine, await workers.alive(session, lease_seconds))
+    alive = await workers.alive(session, lease_seconds)
+    return why_pending(run.status_reason, available, await present(session), run.engine, alive)
+
+
+def why_pending(
+    known: str | None, available_at: datetime | None, at: datetime, engine: str, alive: Sequence[Worker]
+) -> str | None:
+    """Why nobody takes a job that needs an engine, as far as there is a reason beside the order of the queue.
+
+    Args:
+        known: a reason that goes before.
+        available_at: when it may be claimed.
+        at: the present.
+        engine: what it needs.
+        alive: workers that were heard of.
+    """
+    reasons = [known] if known else []
+    if available_at is not None and available_at > at:
+        reasons.append(f"it is tried again at {available_at.isoformat(timespec='seconds').replace('+00:00', 'Z')}")
+    nobody = _nobody(engine, alive)
     if nobody is not None:
         reasons.append(nobody)
     return "; ".join(reasons) or None
@@ -266,10 +283,15 @@ async def waiting_reason(session: AsyncSession, run: Run, lease_seconds: float) 
 def _nobody(engine: str, alive: Sequence[Worker]) -> str | None:
     if not alive:
         return "no worker is running: start one with `tunix-rt worker`, or `tunix-rt serve`"
-    if any(worker.offers.get(engine, {}).get("available") and not worker.draining for worker in alive):
+    if takers(engine, alive):
         return None
     why = {worker.offers.get(engine, {}).get("reason") for worker in alive} - {None}
     return f"no running worker has the engine {engine!r}" + (f": {'; '.join(sorted(why))}" if why else "")
+
+
+def takers(engine: str, alive: Sequence[Worker]) -> list[Worker]:
+    """The workers that take jobs of an engine."""
+    return [worker for worker in alive if worker.offers.get(engine, {}).get("available") and not worker.draining]
 
 
 async def accepted(session: AsyncSession, run: Run, lease_seconds: float) -> Accepted:
@@ -290,14 +312,17 @@ async def state(session: AsyncSession, run: Run, lease_seconds: float) -> RunSta
     return RunState.model_validate({**_columns(run), "run_id": run.id, "status_reason": reason})
 
 
-async def detail(session: AsyncSession, home: Path, run: Run, lease_seconds: float) -> RunDetail:
-    """All of a run."""
+async def detail(
+    session: AsyncSession, home: Path, run: Run, lease_seconds: float, evaluation: RunEvaluation
+) -> RunDetail:
+    """All of a run, with where its evaluation is."""
     events = await session.scalars(select(RunEvent).where(RunEvent.run_number == run.number).order_by(RunEvent.number))
     folder = logs.folder_of(home, run.id)
     found = {
         **_columns(run),
         "run_id": run.id,
         "status_reason": await waiting_reason(session, run, lease_seconds),
+        "evaluation": evaluation,
         "events": [
             Change(
                 time=event.time,

@@ -26,6 +26,7 @@ from tunix_rt.evaluation import (
     judging_job,
     leaderboard,
     predictions,
+    queued,
     service,
     statistics,
     verifying,
@@ -50,6 +51,7 @@ from tunix_rt.evaluation.schemas import (
     ItemView,
     JudgingView,
     Outcome,
+    QueuedEvaluation,
     Verified,
     Waiver,
 )
@@ -246,6 +248,13 @@ async def list_evaluations(
 ) -> Page[EvaluationView]:
     """Every evaluation, newest first or sorted by a column, older ones of the same name too."""
     return await service.page(session, q, paging)
+
+
+@router.get("/api/evaluations/queue")
+async def list_queue(request: Request, session: ReadSession) -> Page[QueuedEvaluation]:
+    """Evaluations of runs that are being done, that wait (first the one that is next), and that failed lately."""
+    found = await queued.unfinished(session, request.app.state.settings.lease_seconds)
+    return Page(data=found, pagination=Pagination(limit=len(found), next_cursor=None))
 
 
 @router.get("/api/evaluations/compare")
