@@ -46,7 +46,7 @@ async def client(built: Path) -> AsyncIterator[httpx.AsyncClient]:
     async def sent() -> None: ...
 
     web.mount(app, built)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as found:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as found:
         yield found
 
 
@@ -109,7 +109,7 @@ async def test_an_app_that_was_built_anew_is_taken_up(client: httpx.AsyncClient,
 async def test_without_a_built_app_the_start_says_how_to_build_it(tmp_path: Path) -> None:
     app = FastAPI()
     web.mount(app, tmp_path / "nothing")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.get("/")
     assert answer.status_code == 503
     assert "make web" in answer.text
@@ -123,7 +123,10 @@ def test_the_description_that_the_types_are_made_from_is_the_apis_own() -> None:
 async def test_the_real_application_serves_it_beneath_everything_else(settings: Settings) -> None:
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         assert (await client.get("/", headers=PAGE)).headers["content-type"].startswith("text/html")
         assert (await client.get("/api/health", headers=PAGE)).json()["status"] == "healthy"
         assert (await client.get("/nothing")).status_code == 404
