@@ -104,6 +104,7 @@ def test_what_the_image_copies_is_here_and_is_sent_to_its_build() -> None:
         "README.md",
         "LICENSE",
         "hatch_build.py",
+        "configs",
         "src",
     ]
     assert all((TOP / source).exists() for source in copied())

@@ -34,7 +34,7 @@ FOREIGN = (
     {"sec-fetch-site": "same-site"},
     {"origin": "http://localhost", "sec-fetch-site": "cross-site"},
 )
-OWN = (
+OWN: tuple[dict[str, str], ...] = (
     {},
     {"origin": "http://localhost"},
     {"origin": "http://LOCALHOST:80"},
@@ -72,7 +72,7 @@ REFUSED_HOSTS = (
 
 async def test_only_known_hosts_are_answered(named: httpx.AsyncClient) -> None:
     for host in (*ALLOWED_HOSTS, *REFUSED_HOSTS):
-        headers = {"host": host.encode("latin-1")}
+        headers = {b"host": host.encode("latin-1")}
         for path in ("/api/traces", "/openapi.json", "/docs", "/", "/nothing"):
             answer = await named.get(path, headers=headers)
             if host in ALLOWED_HOSTS:

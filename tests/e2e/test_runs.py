@@ -6,8 +6,11 @@ import signal
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import at
+from tests.evaluation.make import answers, jsonl, questions
 from tests.make import TINY
 from tests.runs.system import System, until
+from tunix_rt.evaluation import generation
+from tunix_rt.training.decoding import Decoding
 
 
 def test_a_newcomer_is_led_to_a_first_run_checks_it_and_watches_it_to_its_end(trained: System, page: Page) -> None:
@@ -186,6 +189,49 @@ def test_a_dry_run_stands_nowhere_among_the_runs_unless_it_is_asked_for(
     page.locator(f'a[href="/runs/{dry}"]').click()
     expect(page.locator(".title-line")).to_contain_text("dry run")
     expect(page.get_by_text("trains nothing")).to_be_visible()
+
+
+def test_an_evaluation_that_waits_says_so_everywhere_and_comes_before_the_next_training(
+    played: System, dataset: str, page: Page
+) -> None:
+    run, other = (played.submit(dataset, f"to-wait-{seed}", config={"steps": 1, "seed": seed}) for seed in (11, 12))
+    until(lambda: played.status(run) == played.status(other) == "completed", "completed")
+    page.goto(at(played, f"/runs/{run}?tab=lineage"))
+    expect(page.get_by_text("It was not evaluated.")).to_be_visible()
+
+    busy = played.submit(dataset, "busy", config={"steps": 20_000})
+    until(lambda: played.status(busy) == "running", "running")
+    training = played.submit(dataset, "urgent", config={"steps": 1}, priority=1000)
+    eval_set = played.api.post("/api/eval-sets", params={"name": "waited"}, content=jsonl(questions())).json()
+    output = generation.place(played.folder_of(run), eval_set["digest"], Decoding())
+    output.parent.mkdir()
+    output.write_bytes(jsonl(answers()))  # a played training leaves no model; the other one cannot be evaluated
+    for each in (run, other):
+        asked = played.post(f"/api/tunix/runs/{each}/evaluate?mode=async", {"eval_set": eval_set["name"]})
+        assert asked.status_code == 202, asked.text
+
+    head = page.locator(".title-line")
+    expect(head).to_contain_text("evaluation waiting, next in the queue")  # nothing was loaded again
+    expect(page.get_by_text("It was not evaluated.")).to_have_count(0)
+    for address, region in (("/", "Waiting"), ("/evaluations", "Evaluations to come")):
+        page.goto(at(played, address))
+        waiting = page.get_by_role("region", name=region)
+        expect(waiting.get_by_text("evaluation waiting, next in the queue")).to_be_visible()
+        expect(waiting.get_by_text("evaluation waiting, 1 before it")).to_be_visible()
+    waiting.locator(f'a[href="/runs/{run}"]').click()
+    expect(head).to_contain_text("evaluation waiting")
+    assert played.post(f"/api/tunix/runs/{busy}/cancel").status_code == 202
+    expect(page.get_by_role("link", name="100.0 %")).to_be_visible()
+    expect(head).not_to_contain_text("evaluation")
+    until(lambda: played.status(training) == "completed", "completed")
+    evaluated = played.get(f"/api/tunix/runs/{run}/evaluation")["created_at"]
+    assert evaluated < played.get(f"/api/tunix/runs/{training}")["started_at"], "in spite of its priority"
+
+    page.goto(at(played, f"/runs/{other}"))
+    expect(head).to_contain_text("evaluation failed")
+    expect(page.get_by_text("Its evaluation failed:")).to_be_visible()
+    page.goto(at(played, "/"))
+    expect(page.get_by_role("region", name="Failed lately").locator(f'a[href="/runs/{other}"]')).to_be_visible()
 
 
 def test_a_problem_shows_what_the_server_said(played: System, page: Page) -> None:

@@ -11,10 +11,10 @@ from types import FrameType
 import click
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import make_url
 
 from tunix_rt.app import create_app
 from tunix_rt.base import log, stop_signals
+from tunix_rt.base.db import database_url
 from tunix_rt.base.errors import Failed
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import show
@@ -99,11 +99,11 @@ def serve(host: str, port: int, count: int, allowed_hosts: tuple[str, ...]) -> N
     settings = Settings()
     names = (*settings.allowed_hosts, *",".join(allowed_hosts).split(","), host.partition("%")[0])
     settings = Settings(allowed_hosts=names)
+    database = database_url(settings.sqlalchemy_url).render_as_string(hide_password=True)
     log.configure(settings)
     app = create_app(settings)
     with _listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
-        database = make_url(settings.sqlalchemy_url).render_as_string(hide_password=True)
         show.say(f"Serving on http://{shown}:{listener.getsockname()[1]}/docs")
         show.say(f"  home      {settings.home}")
         show.say(f"  database  {database}")

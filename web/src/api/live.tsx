@@ -173,6 +173,7 @@ const CHANGES: Record<string, readonly string[]> = {
   datasets: ['/api/datasets'],
   // An evaluation gives its run a score, and a board new ranks.
   evaluations: ['/api/evaluations', '/api/tunix/evaluations', '/api/tunix/runs', '/api/tunix/runs/{id}', '/api/tunix/runs/{id}/evaluation'],
+  evaluation_queue: ['/api/evaluations/queue', '/api/tunix/runs/{id}'],
   baselines: ['/api/regression/baselines'],
 }
 const REST_MS = 500

@@ -86,6 +86,13 @@ export const evaluation = {
     decoding: 'Decoding',
     run: 'Run',
   },
+  queue: {
+    title: 'Evaluations to come',
+    waiting: (before: number) => (before === 0 ? 'evaluation waiting, next in the queue' : `evaluation waiting, ${count(before)} before it`),
+    running: 'evaluation running',
+    failed: 'evaluation failed',
+    more: (some: number) => `and ${count(some)} more`,
+  },
   page: {
     evaluation: (name: string) => `Evaluation ${name}`,
     tabs: { label: 'Parts of the evaluation', figures: 'Figures', items: 'Items' },

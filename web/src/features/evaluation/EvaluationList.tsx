@@ -12,6 +12,7 @@ import { Time } from '../../parts/Time'
 import { evaluation as text } from '../../text'
 import { Marks } from './Board'
 import './evaluation.css'
+import { Queue } from './Queue'
 import { Upload } from './Upload'
 import { decoding, range, type Evaluation } from './words'
 
@@ -90,6 +91,7 @@ export default function EvaluationList() {
         </button>
       }
     >
+      <Queue />
       {place.get('upload') && <Upload close={() => place.set({ upload: null })} />}
     </ListPage>
   )

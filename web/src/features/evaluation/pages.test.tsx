@@ -7,6 +7,7 @@ import type { Schemas } from '../../api/client'
 import { queryClient } from '../../api/hooks'
 import { Output } from './ItemDialog'
 import Leaderboard from './Leaderboard'
+import { Queue, type Queued } from './Queue'
 import { slow, Waiting } from './Waiting'
 
 beforeEach(() => {
@@ -68,6 +69,26 @@ test('a row whose predictions answer items twice is held back, with the reason',
   shown(<Leaderboard />)
   expect(await screen.findByText('60 items left out: answered more than once')).toBeTruthy()
   expect(screen.getByText('doubled').closest('table')).toBeNull()
+})
+
+test('evaluations to come say where they are, and lead to their runs', async () => {
+  const queued = (job: number, more: Partial<Queued>): Queued => ({
+    job, run_id: `run-${job}`, dataset_key: 'sums-v1', model_id: 'scratch', judge: 'exact', created_at: '2026-01-01T00:00:00Z',
+    state: 'waiting', eval_set: 'sums', before: 0, reason: null, evaluation_id: null, ...more,
+  })
+  const rows = [
+    queued(1, { state: 'running', before: null }),
+    queued(2, {}),
+    queued(3, { before: 2 }),
+    queued(4, { state: 'failed', before: null, reason: 'no model' }),
+    ...[5, 6, 7].map((job) => queued(job, { before: job })),
+  ]
+  vi.spyOn(globalThis, 'fetch').mockImplementation(() => Promise.resolve(Response.json({ data: rows, pagination: { limit: 7, next_cursor: null } })))
+  shown(<Queue />)
+  expect(await screen.findByText('evaluation waiting, 2 before it')).toBeTruthy()
+  for (const words of ['evaluation running', 'evaluation waiting, next in the queue', 'evaluation failed', 'and 2 more']) expect(screen.getByText(words)).toBeTruthy()
+  expect(screen.getAllByRole('link').map((link) => link.getAttribute('href'))).toEqual([1, 2, 3, 4, 5].map((job) => `/runs/run-${job}`))
+  expect(screen.getByText('evaluation failed').title).toBe('no model')
 })
 
 test('what a model wrote is text, never HTML, and the answer found is marked where it stands last', () => {

@@ -11,6 +11,7 @@ import { Skeleton } from '../../parts/Skeleton'
 import { Time } from '../../parts/Time'
 import type { Schemas } from '../../api/client'
 import { home as text, runs } from '../../text'
+import { QueuedLine, useQueue, type Queued } from '../evaluation/Queue'
 import { RunStatus } from '../runs/status'
 import { lastVisit } from './visit'
 
@@ -38,7 +39,18 @@ function RunLine({ run }: { run: Run }) {
   )
 }
 
-function Runs({ title, status, query, none, more }: { title: string; status: string[]; query?: Record<string, string | null>; none: string; more: string }) {
+interface RunsProps {
+  title: string
+  status: string[]
+  /** Of evaluations that are listed above the runs: they are claimed first. */
+  evaluations: Queued['state']
+  query?: Record<string, string | null>
+  none: string
+  more: string
+}
+
+function Runs({ title, status, evaluations, query, none, more }: RunsProps) {
+  const queued = useQueue(evaluations)
   const found = useGet('/api/tunix/runs', { query: { status, limit: 6, ...query } })
   return (
     <Section
@@ -51,8 +63,11 @@ function Runs({ title, status, query, none, more }: { title: string; status: str
     >
       <div className="panel flush">
         <Face loading={found.isPending} problem={found.error} again={() => void found.refetch()} skeleton={<Skeleton lines={3} />}>
-          {found.data?.data.length ? (
+          {found.data && (found.data.data.length > 0 || queued.length > 0) ? (
             <ul>
+              {queued.slice(0, 6).map((each) => (
+                <QueuedLine key={each.job} of={each} />
+              ))}
               {found.data.data.map((run) => (
                 <RunLine key={run.run_id} run={run} />
               ))}
@@ -155,11 +170,12 @@ export default function Home() {
     <Page title={text.title} actions={<Workers />}>
       <Loop />
       <div className="columns home-columns">
-        <Runs title={text.running} status={['running', 'cancel_requested']} none={text.nothingRuns} more="/runs?status=running" />
-        <Runs title={text.queue} status={['pending']} none={text.nothingWaits} more="/runs?status=pending" />
+        <Runs title={text.running} status={['running', 'cancel_requested']} evaluations="running" none={text.nothingRuns} more="/runs?status=running" />
+        <Runs title={text.queue} status={['pending']} evaluations="waiting" none={text.nothingWaits} more="/runs?status=pending" />
         <Runs
           title={text.failed}
           status={['failed', 'timeout']}
+          evaluations="failed"
           query={{ created_after: monthAgo }}
           none={text.nothingFailed}
           more="/runs?status=failed&status=timeout"

@@ -9,6 +9,7 @@ import { usePlace } from '../../parts/place'
 import { runs as text } from '../../text'
 import { Changes } from '../evaluation/Changes'
 import { Verdict } from '../evaluation/ComparePage'
+import { EvaluationState, said as inWords } from '../evaluation/Queue'
 import { decoding } from '../evaluation/words'
 import { apart, pairs, type Part } from './compare'
 
@@ -16,6 +17,7 @@ type Evaluation = Schemas['EvaluationView']
 
 export interface Evaluated {
   id: string
+  run: Pick<Schemas['RunDetail'], 'evaluation'>
   /** Newest first. */
   evaluations: readonly Evaluation[]
 }
@@ -41,10 +43,11 @@ function Reason({ base, other }: { base: Evaluated; other: Evaluated }) {
     <div className="panel stack tight">
       {without.map((run) => (
         <p key={run.id}>
-          {said.unevaluated(shortId(run.id))} <Link href={`/runs/${run.id}`}>{text.run(shortId(run.id))}</Link>
+          {!inWords(run.run.evaluation) && said.unevaluated(shortId(run.id))} <Link href={`/runs/${run.id}`}>{text.run(shortId(run.id))}</Link>{' '}
+          <EvaluationState of={run.run.evaluation} />
         </p>
       ))}
-      {without.length > 0 && <p className="quiet">{said.evaluateHint}</p>}
+      {without.some((run) => !inWords(run.run.evaluation)) && <p className="quiet">{said.evaluateHint}</p>}
       {found && (
         <>
           <p>{said.noBoard}</p>

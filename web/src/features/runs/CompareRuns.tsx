@@ -13,6 +13,7 @@ import { Page, Section } from '../../parts/Page'
 import { usePlace, type Place } from '../../parts/place'
 import { shell } from '../../parts/request'
 import { runs as text } from '../../text'
+import { EvaluationState, said as inWords } from '../evaluation/Queue'
 import { range, scale } from '../evaluation/words'
 import '../evaluation/evaluation.css'
 import { configRows, last, lowest, MOST, pairs, tokensPerSecond } from './compare'
@@ -157,9 +158,9 @@ function Figures({ runs }: { runs: readonly Compared[] }) {
     [said.speed, ({ series }) => number(tokensPerSecond(series['tokens'] ?? [], series['step_seconds'] ?? []))],
     [
       said.score,
-      (_, at) => {
+      ({ run }, at) => {
         const found = newest[at]
-        if (!found) return <span className="quiet">{said.notEvaluated}</span>
+        if (!found) return inWords(run.evaluation) ? <EvaluationState of={run.evaluation} /> : <span className="quiet">{said.notEvaluated}</span>
         return (
           <span className="stack tight">
             <span className="row nowrap">

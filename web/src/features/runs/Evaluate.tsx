@@ -32,7 +32,7 @@ export function Evaluate({ run, close }: { run: Detail; close: () => void }) {
         at: { run_id: run.run_id },
         body: { eval_set } as Schemas['EvaluateRequest'],
       }),
-    ['/api/tunix/runs', '/api/tunix/runs/{id}', '/api/tunix/runs/{run_id}/evaluation', '/api/evaluations', '/api/tunix/evaluations'],
+    ['/api/tunix/runs', '/api/tunix/runs/{id}', '/api/tunix/runs/{run_id}/evaluation', '/api/evaluations', '/api/evaluations/queue', '/api/tunix/evaluations'],
     (made) => {
       say(text.evaluate.done)
       close()

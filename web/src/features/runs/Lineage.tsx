@@ -7,9 +7,11 @@ import { keyOf, useGet } from '../../api/hooks'
 import { percent, shortId } from '../../parts/format'
 import { Face, Section } from '../../parts/Page'
 import { Time } from '../../parts/Time'
+import { shell } from '../../parts/request'
 import { runs as text } from '../../text'
+import { EvaluationState, said as inWords } from '../evaluation/Queue'
 import './runs.css'
-import { RunStatus } from './status'
+import { isOver, RunStatus } from './status'
 
 type Detail = Schemas['RunDetail']
 const said = text.lineage
@@ -20,6 +22,8 @@ interface Fork {
   run: string
   step: number
 }
+
+const isShown = (evaluation: Schemas['RunEvaluation']) => inWords(evaluation) !== ''
 
 function RunLine({ run, how }: { run: Pick<Detail, 'run_id' | 'status' | 'created_at'>; how: string }) {
   return (
@@ -79,6 +83,24 @@ function Origin({ run }: { run: Detail }) {
   )
 }
 
+/** Why a run has no evaluation, and what to do. */
+function NotYet({ run }: { run: Detail }) {
+  const { evaluation } = run
+  if (isShown(evaluation))
+    return (
+      <li>
+        <EvaluationState of={evaluation} /> {evaluation.eval_set} <span className="quiet">{evaluation.reason}</span>
+      </li>
+    )
+  if (evaluation.state === 'planned') return <li className="quiet">{said.planned(evaluation.eval_set ?? '')}</li>
+  return (
+    <li className="quiet">
+      {said.noEvaluations} {run.status === 'completed' ? said.evaluateIt : isOver(run.status) && said.noModel}
+      {run.status === 'completed' && <code className="select">{shell('tunix-rt', 'runs', 'evaluate', run.run_id)}</code>}
+    </li>
+  )
+}
+
 function Evaluations({ run }: { run: Detail }) {
   const found = useGet('/api/evaluations', { query: { q: run.run_id, limit: 100 } })
   const own = (found.data?.data ?? []).filter((each) => each.run_id === run.run_id)
@@ -86,7 +108,12 @@ function Evaluations({ run }: { run: Detail }) {
     <Section title={said.evaluations}>
       <Face loading={found.isPending} problem={found.error} again={() => void found.refetch()}>
         <ul className="panel lineage">
-          {own.length === 0 && <li className="quiet">{said.noEvaluations}</li>}
+          {own.length === 0 && <NotYet run={run} />}
+          {own.length > 0 && isShown(run.evaluation) && (
+            <li>
+              <EvaluationState of={run.evaluation} /> <span className="quiet">{run.evaluation.eval_set}</span>
+            </li>
+          )}
           {own.map((each) => (
             <li key={each.id}>
               <Link href={`/evaluations/${each.id}`}>{each.eval_set}</Link>

@@ -13,6 +13,7 @@ import { Tabs, type Tab } from '../../parts/Tabs'
 import { Time } from '../../parts/Time'
 import { pages } from '../../pages'
 import { models, runs as text } from '../../text'
+import { EvaluationState } from '../evaluation/Queue'
 import { PromoteDialog } from '../models/PromoteDialog'
 import { Actions } from './Actions'
 import { Curves } from './Curves'
@@ -41,6 +42,24 @@ function ProgressLine({ run }: { run: Detail }) {
   )
 }
 
+/** Why the evaluation of a completed run is not there yet, or failed. */
+function Waiting({ run }: { run: Detail }) {
+  const { state, reason } = run.evaluation
+  if (state === 'failed')
+    return (
+      <div className="problem">
+        <p className="said">{text.evaluate.failed(reason ?? '–')}</p>
+        <p>{text.evaluate.again}</p>
+      </div>
+    )
+  if (state !== 'waiting' || reason === null) return null
+  return (
+    <p className="panel row">
+      <EvaluationState of={run.evaluation} /> <span>{reason}</span>
+    </p>
+  )
+}
+
 function Overview({ run }: { run: Detail }) {
   const datasetPage = pages.some((page) => page.path === '/datasets/:key')
   const dry = run.mode === 'dry-run'
@@ -53,6 +72,7 @@ function Overview({ run }: { run: Detail }) {
           <p className="said">{run.status_reason ?? run.crash_reason}</p>
         </div>
       )}
+      <Waiting run={run} />
       {dry && run.result && <Checks checks={run.result} />}
       {!dry && <Curves key={run.run_id} id={run.run_id} step={run.progress?.step} live={!isOver(run.status)} />}
       <div className="panel">
@@ -74,7 +94,7 @@ function Overview({ run }: { run: Detail }) {
             [text.facts.worker, run.worker],
             [text.facts.exit, run.exit_code === null ? '–' : String(run.exit_code)],
             run.timeout_seconds !== null && [text.facts.limit, duration(run.timeout_seconds)],
-            run.eval_set !== null && [text.facts.evalSet, run.eval_set],
+            run.eval_set !== null && [text.facts.evalSet, run.evaluation.state === 'planned' ? text.facts.whenCompleted(run.eval_set) : run.eval_set],
             run.score !== null && [text.facts.score, <Score key="score" run={run} />],
             run.retry_of !== null && [
               text.facts.retryOf,
@@ -117,6 +137,7 @@ export default function RunPage() {
         run && (
           <>
             <RunStatus status={run.status} reason={run.status_reason} />
+            <EvaluationState of={run.evaluation} />
             {run.mode === 'dry-run' && (
               <Badge tone="off" title={text.dry}>
                 {text.mode['dry-run']}
