@@ -138,7 +138,7 @@ def completed_run(home: Path) -> str:
         app = create_app(settings)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as api,
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as api,
         ):
             return await completed(api, hand_of(api, settings), dataset_key="sums-v1")
 
