@@ -147,6 +147,14 @@ async def test_a_changed_source_leaves_digests_data_sets_and_full_text_as_they_w
     assert await counts(api, q="What") == {"after": 3}
 
 
+async def test_of_very_many_sources_the_most_frequent_are_listed_and_no_source_always(api: httpx.AsyncClient) -> None:
+    records = [trace(number, meta={"source": f"s{number // 2:04}"}) for number in range(2_003)]
+    assert (await api.post("/api/traces/import", content=jsonl(*records, trace(3_000)))).status_code == 200
+    answer = (await api.get("/api/traces/source-counts")).json()
+    assert answer["total"] == 2_004
+    assert [row["source"] for row in answer["data"]] == [*(f"s{rank:04}" for rank in range(1_000)), None]
+
+
 async def test_an_id_that_is_not_there_changes_nothing(api: httpx.AsyncClient) -> None:
     await bring(api, 1)
     known = (await api.get("/api/traces")).json()["data"][0]["id"]

@@ -87,12 +87,15 @@ def sources(obj: dict[str, Any], stored: bool, as_json: bool) -> None:
 
 
 def _stored_sources(obj: dict[str, Any], as_json: bool) -> None:
-    counts = _call(obj, "GET", "/api/traces/source-counts")["data"]
+    answer = _call(obj, "GET", "/api/traces/source-counts")
+    counts = answer["data"]
     if as_json:
         show.document(counts)
         return
     rows = [(show.printable(each["source"] or NO_SOURCE), f"{each['count']:,}") for each in counts]
     show.table(["SOURCE", "TRACES"], rows, right=["TRACES"])
+    if rest := answer["total"] - sum(each["count"] for each in counts):
+        show.say(f"… and {rest:,} traces of less frequent sources")
     if any(each["source"] is None for each in counts):
         show.say("Give those without a source one: tunix-rt traces set-source NAME --source none")
 

@@ -225,9 +225,10 @@ class SourceCount(BaseModel):
 
 
 class SourceCounts(BaseModel):
-    """The sources of stored traces, the most frequent first."""
+    """The sources of the matching traces, the most frequent first."""
 
-    data: list[SourceCount]
+    data: list[SourceCount] = Field(description="the 1,000 most frequent, and always those without a source")
+    total: int = Field(description="all matching traces")
 
 
 class SetSourceBody(Body):

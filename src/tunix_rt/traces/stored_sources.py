@@ -12,6 +12,9 @@ from tunix_rt.traces.models import Trace
 from tunix_rt.traces.schemas import SetSourceBody, SourceChange, SourceCount, SourceCounts, TraceFilters
 from tunix_rt.traces.service import conditions
 
+LISTED = 1_000
+"""Sources that are listed at most, not counting "no source"."""
+
 
 async def counts(session: AsyncSession, filters: TraceFilters) -> SourceCounts:
     """Count the matching traces of each source, the most frequent first."""
@@ -20,7 +23,9 @@ async def counts(session: AsyncSession, filters: TraceFilters) -> SourceCounts:
     for source, count in await session.execute(query):
         totals[None if source == NO_SOURCE else source] += count
     ordered = sorted(totals.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
-    return SourceCounts(data=[SourceCount(source=source, count=count) for source, count in ordered])
+    data = [SourceCount(source=source, count=count) for source, count in ordered]
+    listed = [row for rank, row in enumerate(data) if rank < LISTED or row.source is None]
+    return SourceCounts(data=listed, total=totals.total())
 
 
 async def change(session: AsyncSession, body: SetSourceBody) -> SourceChange:
