@@ -18,6 +18,7 @@ WORKDIR /build
 COPY pyproject.toml requirements.lock ./
 RUN uv pip install --compile-bytecode -r pyproject.toml --extra tunix --extra postgres --constraints requirements.lock
 COPY README.md LICENSE hatch_build.py ./
+COPY configs ./configs
 COPY src ./src
 COPY --from=web /build/src/tunix_rt/web/dist ./src/tunix_rt/web/dist
 RUN uv pip install --compile-bytecode --no-deps .

@@ -106,7 +106,7 @@ async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://test"
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://localhost"
         ) as client,
     ):
         yield client

@@ -183,6 +183,28 @@ def test_without_workers_the_api_is_served_and_an_open_address_is_warned_of(serv
     assert serving.ended() == 0
 
 
+def test_a_server_answers_to_the_names_that_it_was_given(serving: Serving) -> None:
+    words = ("--workers", "0", "--host", "0.0.0.0", "--allowed-hosts", "RT.example.org,10.1.2.3")  # noqa: S104  # a host
+    address = serving.start(*words, "--allowed-hosts", "[fe80::1]", TUNIX_RT_ALLOWED_HOSTS="other.example.org")
+    port = address.rpartition(":")[2]
+    for host, status in (
+        *((host, 200) for host in ("localhost", "0.0.0.0", "rt.example.org", "10.1.2.3", "[fe80::1]")),  # noqa: S104
+        *((host, status) for host, status in (("other.example.org", 200), ("evil.test", 421), ("10.1.2.4", 421))),
+    ):
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/traces", headers={"host": f"{host}:{port}"}, timeout=60)
+        assert answer.status_code == status, host
+    os.kill(serving.pid, signal.SIGTERM)
+    assert serving.ended() == 0
+
+
+@pytest.mark.parametrize("name", ["http://rt.example.org", "rt.example.org:8000", "*", "a..b"])
+def test_a_name_that_is_none_is_an_error_that_shows_the_form(serving: Serving, name: str) -> None:
+    serving.start("--allowed-hosts", name)
+    assert serving.ended() == 2
+    assert repr(name) in serving.said()
+    assert "--allowed-hosts rt.example.org,10.0.0.5" in serving.said()
+
+
 def test_a_database_that_does_not_answer_is_one_clear_error(serving: Serving) -> None:
     serving.start(TUNIX_RT_DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/none")
     assert serving.ended() == 1

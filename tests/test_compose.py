@@ -48,7 +48,8 @@ def test_each_setting_is_one_that_the_system_knows(name: str) -> None:
     given = {key.removeprefix("TUNIX_RT_").lower(): value for key, value in environment.items()}
     assert given.keys() <= Settings.model_fields.keys()
     url = re.sub(r"\$\{POSTGRES_PASSWORD:\?[^}]+\}", "secret", given.pop("database_url"))
-    found = Settings(database_url=url, **given)
+    assert given.pop("allowed_hosts") == "${TUNIX_RT_ALLOWED_HOSTS:-}"  # empty: loopback names alone
+    found = Settings(database_url=url, allowed_hosts="", **given)
     assert found.sqlalchemy_url == "postgresql+psycopg://tunix_rt:secret@postgres:5432/tunix_rt"
 
 
@@ -69,8 +70,10 @@ def test_only_the_api_is_reached_and_from_this_machine_alone() -> None:
 def test_no_password_stands_in_the_file_and_a_missing_one_is_an_error() -> None:
     text = (TOP / "compose.yaml").read_text()
     used = re.findall(r"\$\{[^}]*\}", text)
-    assert len(used) == 2
-    assert all(re.fullmatch(r"\$\{POSTGRES_PASSWORD:\?is not set[^}]+\}", one) for one in used)
+    passwords = [one for one in used if "PASSWORD" in one]
+    assert len(passwords) == 2
+    assert all(re.fullmatch(r"\$\{POSTGRES_PASSWORD:\?is not set[^}]+\}", one) for one in passwords)
+    assert set(used) - set(passwords) == {"${TUNIX_RT_ALLOWED_HOSTS:-}"}
     assert ".env" in (TOP / ".gitignore").read_text().splitlines()
 
 
@@ -101,6 +104,7 @@ def test_what_the_image_copies_is_here_and_is_sent_to_its_build() -> None:
         "README.md",
         "LICENSE",
         "hatch_build.py",
+        "configs",
         "src",
     ]
     assert all((TOP / source).exists() for source in copied())

@@ -117,10 +117,14 @@ async def test_a_bug_of_ours_says_nothing_of_the_inside(settings: Settings) -> N
         raise RuntimeError("secret")
 
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         answer = await client.get("/api/boom")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert "secret" not in answer.text
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
 def test_migrations_go_up_down_and_up_again(database_url: str) -> None:

@@ -103,7 +103,10 @@ async def test_a_disk_that_is_nearly_full_is_not_ready(api: httpx.AsyncClient, m
 async def test_a_database_that_is_gone_is_not_ready_and_the_server_lives(tmp_path: Path) -> None:
     app = create_app(Settings(home=tmp_path / "home", database_url=""))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as api:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
+    ):
         await app.state.database.close()
         for path in (tmp_path / "home").glob("tunix-rt.db*"):
             path.write_bytes(b"not a database " * 100)
@@ -250,7 +253,10 @@ async def test_a_failed_request_is_logged_under_the_id_that_it_was_answered_with
 
     caplog.handler.addFilter(seen)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as api:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
+    ):
         answer = await api.get("/api/boom")
     assert answer.status_code == 500
     assert answer.json()["request_id"] in [fields.get("request_id") for fields in found]

@@ -25,6 +25,7 @@ def built(tmp_path: Path) -> Path:
     """A built app."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html>the app")
+    (tmp_path / "docs.html").write_text("<!doctype html>the API")
     (tmp_path / "assets" / "index-abc.js").write_bytes(SCRIPT)
     (tmp_path / "theme.js").write_text("// theme")
     return tmp_path
@@ -33,7 +34,7 @@ def built(tmp_path: Path) -> Path:
 @pytest.fixture
 async def client(built: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application with a route, and the app beneath it."""
-    app = FastAPI()
+    app = FastAPI(docs_url=None, redoc_url=None)
     app.router.route_class = http.StrictRoute
     app.state.settings = Settings(home=built)
     http.install(app, lambda *_: None)
@@ -46,7 +47,7 @@ async def client(built: Path) -> AsyncIterator[httpx.AsyncClient]:
     async def sent() -> None: ...
 
     web.mount(app, built)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as found:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as found:
         yield found
 
 
@@ -67,6 +68,15 @@ async def test_the_api_is_never_answered_with_the_app(client: httpx.AsyncClient)
         assert answer.status_code == 404
     assert (await client.get("/api/here", headers=PAGE)).json() == {"here": True}
     assert (await client.get("/api/sent", headers=PAGE)).status_code == 405
+
+
+async def test_the_description_of_the_api_is_a_page_under_the_apps_policy(client: httpx.AsyncClient) -> None:
+    policy = (await client.get("/", headers=PAGE)).headers["content-security-policy"]
+    for headers in (PAGE, {}):  # programs may load it too
+        answer = await client.get("/docs", headers=headers)
+        assert (answer.status_code, answer.text) == (200, "<!doctype html>the API")
+        assert answer.headers["content-security-policy"] == policy
+    assert (await client.get("/redoc", headers=PAGE)).status_code == 404
 
 
 async def test_who_does_not_ask_for_a_page_is_told_that_there_is_nothing(client: httpx.AsyncClient) -> None:
@@ -107,12 +117,14 @@ async def test_an_app_that_was_built_anew_is_taken_up(client: httpx.AsyncClient,
 
 
 async def test_without_a_built_app_the_start_says_how_to_build_it(tmp_path: Path) -> None:
-    app = FastAPI()
+    app = FastAPI(docs_url=None, redoc_url=None)
     web.mount(app, tmp_path / "nothing")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        answer = await client.get("/")
-    assert answer.status_code == 503
-    assert "make web" in answer.text
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        for path in ("/", "/docs"):
+            answer = await client.get(path)
+            assert answer.status_code == 503
+            assert "make web" in answer.text
+            assert "/openapi.json" in answer.text
 
 
 def test_the_description_that_the_types_are_made_from_is_the_apis_own() -> None:
@@ -123,7 +135,10 @@ def test_the_description_that_the_types_are_made_from_is_the_apis_own() -> None:
 async def test_the_real_application_serves_it_beneath_everything_else(settings: Settings) -> None:
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         assert (await client.get("/", headers=PAGE)).headers["content-type"].startswith("text/html")
         assert (await client.get("/api/health", headers=PAGE)).json()["status"] == "healthy"
         assert (await client.get("/nothing")).status_code == 404

@@ -8,7 +8,9 @@ from fastapi import FastAPI
 
 from tunix_rt import __version__, migrations, monitor, pipeline, web, worker
 from tunix_rt.base import http
+from tunix_rt.base.allowed_hosts import AllowedHosts
 from tunix_rt.base.db import Database
+from tunix_rt.base.security_middleware import SecurityMiddleware
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.together import Together
 from tunix_rt.datasets.routes import router as datasets
@@ -63,13 +65,22 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.gather(*background, return_exceptions=True)
             await database.close()
 
-    app = FastAPI(title="Tunix RT", version=__version__, lifespan=life)
+    app = FastAPI(
+        title="Tunix RT",
+        version=__version__,
+        lifespan=life,
+        docs_url=None,  # FastAPI's page loads scripts from another host; `web` has one of its own
+        redoc_url=None,
+        redirect_slashes=False,  # such a redirect repeats the request's Host
+    )
     app.state.settings = settings
     app.state.known_eval_set = pipeline.known
     app.state.evaluation_of = queued.of_run
     app.state.registered = pipeline.registered
     app.state.requests = monitor.Requests()
     app.router.route_class = http.StrictRoute
+    # Added first, so it runs inside the request context: refused requests have ids and are counted.
+    app.add_middleware(SecurityMiddleware, allowed_hosts=AllowedHosts(settings.allowed_hosts))
     http.install(app, app.state.requests.seen)
     for router in (monitor.router, traces, datasets, runs, evaluation, regression, registry):
         app.include_router(router)

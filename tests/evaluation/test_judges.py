@@ -335,7 +335,7 @@ def test_a_missing_library_is_an_error_that_names_its_extra(monkeypatch: pytest.
     for name in ("math", "reasoning-gym"):
         with pytest.raises(MissingExtra) as caught:
             named(name)
-        assert caught.value.hint == f"pip install 'tunix-rt[{name}]'"
+        assert caught.value.hint == f"Install it: pip install 'tunix-rt[{name}]'"
 
 
 def test_reasoning_gym_verifies_by_the_data_set_of_the_item() -> None:

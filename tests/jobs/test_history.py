@@ -330,7 +330,10 @@ class History(RuleBasedStateMachine):
 async def prepare(settings: Settings) -> None:
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as api:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
+    ):
         await stored(api, trace(1))
         await dataset(api)
 

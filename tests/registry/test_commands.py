@@ -31,7 +31,10 @@ async def _filled(settings: Settings) -> list[str]:
     """Three completed runs with models, of which the last is like the first."""
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as api:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
+    ):
         await make.stored(api, make.trace(1))
         await make.dataset(api)
         hand = hand_of(api, settings)

@@ -299,6 +299,9 @@ async def test_a_second_api_on_the_same_database_sees_the_same(
     run = await make.run(api)
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://two") as other:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as other,
+    ):
         assert (await other.post(f"{RUNS}/{run}/cancel")).json()["status"] == "cancelled"
     assert (await api.get(f"{RUNS}/{run}/status")).json()["status"] == "cancelled"

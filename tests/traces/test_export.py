@@ -71,7 +71,7 @@ async def test_both_databases_export_the_same_bytes(
     ]
     async with (
         others.router.lifespan_context(others),
-        httpx.AsyncClient(transport=httpx.ASGITransport(others), base_url="http://x") as other,
+        httpx.AsyncClient(transport=httpx.ASGITransport(others), base_url="http://localhost") as other,
     ):
         found = []
         for one in (api, other):
@@ -90,7 +90,7 @@ async def test_an_export_holds_little_and_may_be_left(
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=_InProcess(app), base_url="http://x", timeout=None) as client,  # noqa: S113
+        httpx.AsyncClient(transport=_InProcess(app), base_url="http://localhost", timeout=None) as client,  # noqa: S113
     ):
         await client.get("/api/traces")
         tracemalloc.start()

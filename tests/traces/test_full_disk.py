@@ -152,7 +152,10 @@ async def test_an_upload_past_its_limit_says_what_is_stored_of_it(settings: Sett
         for line in lines:
             yield line
 
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as api:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
+    ):
         answer = await api.post("/api/traces/import?on_error=skip", content=chunks())
         assert answer.status_code == 413
         count = answer.json()["stored"]["created"]

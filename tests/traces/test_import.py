@@ -153,7 +153,10 @@ async def test_a_file_may_come_as_a_form(api: httpx.AsyncClient) -> None:
 async def test_an_upload_has_its_own_limit(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"upload_limit_bytes": 3_000, "body_limit_bytes": 10}))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as api:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
+    ):
         assert (await bring(api, jsonl(*map(trace, range(10))))).status_code == 200
         assert (await bring(api, jsonl(*map(trace, range(99))))).status_code == 413
         assert await count(api) == 10
@@ -178,7 +181,10 @@ async def test_a_line_over_the_limit_is_a_bad_line_and_is_never_held(settings: S
             yield b"x" * 2**18
         yield b'"}\n' + jsonl(trace(2))
 
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as api:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
+    ):
         await bring(api, jsonl(trace(3)))
         tracemalloc.start()
         try:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.training.make import run_folder
+from tunix_rt.base import extras
 from tunix_rt.base.errors import BadInput, MissingExtra
 from tunix_rt.training import check, engines, story
 from tunix_rt.training.config import TrainingConfig
@@ -108,14 +109,14 @@ def test_capabilities_say_what_is_missing_and_how_to_get_it(monkeypatch: pytest.
     found = engines.capabilities()
     assert (found["tunix"].available, found["tunix"].reason) == (True, None)
     assert (found["torch"].available, found["torch"].reason) == (True, None)
-    monkeypatch.setattr(engines, "_MODULES", dict.fromkeys(engines.ENGINES, ("no_such_library",)))
+    monkeypatch.setattr(extras, "MODULES", dict.fromkeys(engines.ENGINES, ("no_such_library",)))
     missing = engines.capabilities()["tunix"]
     assert (missing.available, missing.hint) == (False, "Install it: pip install 'tunix-rt[tunix]'")
     assert "'no_such_library', which is not installed" in (missing.reason or "")
 
 
 def test_an_engine_that_is_not_installed_and_one_that_nobody_knows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_MODULES", dict.fromkeys(engines.ENGINES, ("no_such_library",)))
+    monkeypatch.setattr(extras, "MODULES", dict.fromkeys(engines.ENGINES, ("no_such_library",)))
     with pytest.raises(MissingExtra, match="The engine 'torch' needs 'no_such_library'") as caught:
         engines.load("torch")
     assert caught.value.hint == "Install it: pip install 'tunix-rt[torch]'"

@@ -28,7 +28,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -42,13 +42,16 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
+from tunix_rt.base import extras
 from tunix_rt.base.durations import Durations
-from tunix_rt.base.errors import BadInput, DiskFull, MissingExtra, Problem, Unavailable
+from tunix_rt.base.errors import BadInput, DiskFull, Problem, Unavailable, cut
 from tunix_rt.base.sqlite_threads import SqliteThreads
 
 Json = JSON().with_variant(JSONB(), "postgresql")
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by INTEGER PRIMARY KEY only
 
+
+_DRIVERS = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+psycopg")
 
 PING_AFTER_SECONDS = 1.0
 """A pooled connection that rested for longer is tried before it is used."""
@@ -213,6 +216,25 @@ def _disk(error: DBAPIError) -> str:
     return "the disk that holds TUNIX_RT_HOME" if is_file else "the disk of the PostgreSQL server"
 
 
+def database_url(text: str) -> URL:
+    """Read a database's URL, and check that it is one of ours and that its driver is installed.
+
+    Raises:
+        BadInput: not a URL, or that of another kind of database.
+        MissingExtra: PostgreSQL's driver is not installed.
+    """
+    hint = "Write it as postgresql://user:password@host:5432/name or sqlite:////absolute/path.db."
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise BadInput("TUNIX_RT_DATABASE_URL is not a database URL.", hint=hint) from None
+    if url.drivername not in _DRIVERS:
+        raise BadInput(f"TUNIX_RT_DATABASE_URL: {cut(url.drivername, 60)!r} is not supported.", hint=hint)
+    if url.get_backend_name() == "postgresql":
+        extras.require("postgres", "A PostgreSQL database")
+    return url
+
+
 class Database:
     """A connection pool with two doors: `read` and `write`.
 
@@ -224,28 +246,17 @@ class Database:
 
     def __init__(self, url: str, idle_seconds: float | None = None) -> None:
         self._threads = SqliteThreads()
-        try:
-            parsed = make_url(url)
-            self.is_sqlite = parsed.get_backend_name() == "sqlite"
-            if idle_seconds is not None and parsed.get_backend_name() == "postgresql":
-                timeout = f"-c idle_in_transaction_session_timeout={round(idle_seconds * 1000)}"
-                parsed = parsed.update_query_dict({"options": timeout})
-            self.engine = create_async_engine(
-                parsed,
-                connect_args={"async_creator_fn": self._threads.connect} if self.is_sqlite else {},
-                json_serializer=lambda value: orjson.dumps(value).decode(),
-                json_deserializer=orjson.loads,
-            )
-        except ArgumentError:
-            raise BadInput(
-                "TUNIX_RT_DATABASE_URL is not a database URL.",
-                hint="Write it as postgresql://user:password@host:5432/name or sqlite:////absolute/path.db.",
-            ) from None
-        except ModuleNotFoundError as missing:
-            raise MissingExtra(
-                f"The database's driver {missing.name!r} is not installed.",
-                hint="Install it: pip install 'tunix-rt[postgres]'.",
-            ) from None
+        parsed = database_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if idle_seconds is not None and parsed.get_backend_name() == "postgresql":
+            timeout = f"-c idle_in_transaction_session_timeout={round(idle_seconds * 1000)}"
+            parsed = parsed.update_query_dict({"options": timeout})
+        self.engine = create_async_engine(
+            parsed,
+            connect_args={"async_creator_fn": self._threads.connect} if self.is_sqlite else {},
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+        )
         self.write_durations = Durations()
         self._writing = self.engine.execution_options(writes=True)
         self._write_lock = asyncio.Lock()

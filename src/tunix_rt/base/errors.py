@@ -72,6 +72,18 @@ class WrongUsage(Problem):
     code, title, status, exit_code = "wrong_usage", "Wrong usage", 422, 2
 
 
+class CrossOrigin(Problem):
+    """A page of another origin tried to change something."""
+
+    code, title, status = "cross_origin", "Cross-origin request", 403
+
+
+class UnknownHost(Problem):
+    """The `Host` of the request is not allowed."""
+
+    code, title, status = "unknown_host", "Unknown host", 421
+
+
 class NotFound(Problem):
     """What was named does not exist."""
 

@@ -35,6 +35,7 @@ from tunix_rt.base import jsontext
 from tunix_rt.base import log as logs
 from tunix_rt.base.db import Database, explain
 from tunix_rt.base.errors import BadInput, Fault, NoSuchRange, NotFound, Problem, TooLarge, cut, nearest
+from tunix_rt.base.security_headers import with_security_headers
 from tunix_rt.base.settings import Settings
 from tunix_rt.base.times import parse_utc
 
@@ -318,7 +319,8 @@ class ProblemDetails(BaseModel):
     request_id: str | None = None
 
 
-def _answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+def problem_response(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    """Render a problem as problem+json."""
     details = ProblemDetails(
         title=problem.title,
         status=problem.status,
@@ -340,7 +342,7 @@ def _answer(request: Request, problem: Problem, headers: dict[str, str] | None =
 async def _on_problem(request: Request, problem: Problem) -> Response:
     if isinstance(problem.__cause__, DBAPIError):
         log.error("database error", extra={"kind": problem.code}, exc_info=problem.__cause__)
-    return _answer(request, problem)
+    return problem_response(request, problem)
 
 
 async def _on_validation(request: Request, error: RequestValidationError) -> Response:
@@ -349,7 +351,7 @@ async def _on_validation(request: Request, error: RequestValidationError) -> Res
     more = f" ({len(faults)} errors in all)" if len(faults) > 1 else ""
     unread = first.pointer == "/" and "json" not in request.headers.get("content-type", "")
     hint = "Send the body as Content-Type: application/json." if unread else None
-    return _answer(request, BadInput(f"{first.pointer}: {first.detail}{more}", hint=hint, faults=faults))
+    return problem_response(request, BadInput(f"{first.pointer}: {first.detail}{more}", hint=hint, faults=faults))
 
 
 def _pointer(location: Sequence[str | int]) -> str:
@@ -368,10 +370,13 @@ def _sentence(item: dict[str, Any]) -> str:
 
 
 async def _on_http(request: Request, error: HTTPException) -> Response:
-    problem = Problem(_HTTP.get(error.status_code, str(error.detail)).format(path=cut(request.url.path)))
+    path = request.scope["path"]
+    problem = Problem(_HTTP.get(error.status_code, str(error.detail)).format(path=cut(path)))
+    if error.status_code == 404 and path.endswith("/") and path != "/":
+        problem.hint = "Paths of the API do not end with a slash."
     problem.status, problem.title = error.status_code, str(error.detail)
     problem.code = problem.title.lower().replace(" ", "_")
-    return _answer(request, problem, dict(error.headers or {}))
+    return problem_response(request, problem, dict(error.headers or {}))
 
 
 _HTTP = {
@@ -387,8 +392,7 @@ async def _on_database(request: Request, error: DBAPIError) -> Response:
 
 
 class RequestContext:
-    """Gives each request an id, which its log lines bear, and answers what nothing else could: a 500 that says nothing
-    of the inside."""
+    """Request ids in log lines and responses, the security headers, and a 500 without internals as the last resort."""
 
     def __init__(self, app: ASGIApp, seen: Callable[[str, str, int, float], None]) -> None:
         self.app = app
@@ -410,7 +414,9 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", scope["request_id"].encode())]
+                message["headers"] = with_security_headers(
+                    [*message["headers"], (b"x-request-id", scope["request_id"].encode())]
+                )
                 if (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]:
                     told()  # how long somebody watches is not how long it took
                     status = -status
@@ -430,7 +436,7 @@ class RequestContext:
                     hint="The server's log holds the cause under this request_id.",
                 )
                 problem.title, problem.code = "Internal error", "internal"
-                await _answer(Request(scope), problem)(scope, receive, watch)
+                await problem_response(Request(scope), problem)(scope, receive, watch)
             finally:
                 if status > 0:
                     told()

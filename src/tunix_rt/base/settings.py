@@ -3,10 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tunix_rt.base.allowed_hosts import host_name
 
 
 def _default_home() -> Path:
@@ -24,6 +26,9 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in `home`")
     body_limit_bytes: int = Field(default=2**20, description="largest request body")
     upload_limit_bytes: int | None = Field(default=64 * 2**20, description="largest upload; none in process")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="further names and addresses of the server, separated by commas; loopback always works"
+    )
     lease_seconds: float = Field(default=15.0, gt=0, description="a worker that is silent for so long has lost its job")
     cancel_grace_seconds: float = Field(default=30.0, ge=0, description="from SIGTERM to SIGKILL of a training")
     log_format: Literal["text", "json"] = Field(default="text", description="of the server's and the workers' logs")
@@ -35,6 +40,12 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()  # a run's process starts in its own folder
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        return tuple(host_name(name.strip()) for name in names if name.strip())
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -22,7 +22,8 @@ from tunix_rt.base.errors import Failed
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import show
 from tunix_rt.evaluation import files
-from tunix_rt.training import events
+from tunix_rt.training import engines, events
+from tunix_rt.training.config import TrainingConfig
 
 TASK = "word-problems"
 DIGITS = "least_digits=3"
@@ -41,6 +42,7 @@ SPARKS = "▁▂▃▄▅▆▇█"
 @show.json_option
 def demo(seed: int, as_json: bool) -> None:
     """Run the whole loop: generate, build, train, answer, evaluate, compare; some minutes on a CPU."""
+    engines.require(TrainingConfig().engine)
     began = time.monotonic()
     once = _Demo(seed)
     result = once.run()

@@ -1,6 +1,5 @@
 """`tunix-rt doctor`: what this machine has, ready to paste into a report."""
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -9,8 +8,10 @@ from typing import Any
 
 import click
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from tunix_rt import __version__, migrations
+from tunix_rt.base import extras
 from tunix_rt.base.db import DATABASE_DOWN, explain
 from tunix_rt.base.errors import Problem
 from tunix_rt.base.settings import Settings
@@ -18,15 +19,6 @@ from tunix_rt.cli import door, show
 from tunix_rt.training import probe
 from tunix_rt.training.engines import abilities
 from tunix_rt.training.provenance import packages
-
-EXTRAS = {
-    "tunix": "tunix",
-    "torch": "torch",
-    "ray": "ray",
-    "math": "math_verify",
-    "reasoning-gym": "reasoning_gym",
-    "postgres": "psycopg",
-}
 
 
 @click.command()
@@ -45,13 +37,13 @@ def doctor(obj: dict[str, Any], as_json: bool) -> None:
         "cpus": os.cpu_count(),
         "home": str(settings.home),
         "disk free": f"{shutil.disk_usage(folder).free / 2**30:,.1f} GiB",
-        "database": make_url(settings.sqlalchemy_url).render_as_string(hide_password=True),
+        "database": _shown(settings.sqlalchemy_url),
         "database version": _database(settings),
         "server": obj["url"] or "none: commands work on the database of this machine",
         **_system(obj["url"], settings),
         "engines": {name: _engine(known) for name, known in probe.ask().items()},
         **{f"{name} does": _abilities(able) for name, able in abilities.CAPABILITIES.items()},
-        "extras": {name: importlib.util.find_spec(module) is not None for name, module in EXTRAS.items()},
+        "extras": {name: not extras.missing(name) for name in extras.MODULES},
         "packages": packages(),
     }
     if as_json:
@@ -65,6 +57,13 @@ def doctor(obj: dict[str, Any], as_json: bool) -> None:
         click.echo(f"{name:<17}{show.printable(str(value))}")
 
 
+def _shown(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "TUNIX_RT_DATABASE_URL is not a database URL"
+
+
 def _database(settings: Settings) -> str:
     try:
         if not _exists(settings):
@@ -72,6 +71,8 @@ def _database(settings: Settings) -> str:
         return f"{migrations.current(settings.sqlalchemy_url)} (this release needs {migrations.head()})"
     except DATABASE_DOWN as error:
         return explain(error).detail
+    except Problem as problem:
+        return f"{problem.detail} {problem.hint or ''}".strip()
 
 
 def _exists(settings: Settings) -> bool:

@@ -133,7 +133,7 @@ async def client(url: str | None) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(Settings(upload_limit_bytes=None, body_limit_bytes=2**30))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=_InProcess(app), base_url="http://embedded", timeout=None) as embedded,  # noqa: S113  # in process
+        httpx.AsyncClient(transport=_InProcess(app), base_url="http://localhost", timeout=None) as embedded,  # noqa: S113  # in process
     ):
         yield embedded
 

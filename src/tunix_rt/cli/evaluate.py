@@ -83,6 +83,7 @@ def evaluate(obj: dict[str, Any], /, eval_set: str, predictions: Path, as_json: 
 
     async def work() -> tuple[dict[str, Any], list[dict[str, Any]]]:
         async with door.client(obj["url"]) as api:
+            await judging.check(api, about["judge"])
             with files.opened(predictions) as file:
                 stored = await _stored(api, eval_set)
                 params = _given(eval_set=stored["digest"], **about, **judging.mode(obj["url"], about["judge"]))
@@ -240,6 +241,7 @@ def compare(
                 params = {"base": a, "other": b, **settings}
                 found = await door.call(api, "GET", "/api/evaluations/compare", params=params)
                 return found
+            await judging.check(api, judge)
             with files.opened(Path(a)) as first, files.opened(Path(b)) as second:
                 stored = await _stored(api, str(eval_set))
                 params = _given(eval_set=stored["digest"], judge=judge, **settings)

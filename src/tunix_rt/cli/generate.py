@@ -42,10 +42,10 @@ def generate(
 
     Beside FILE, FILE.meta.json says how they were decoded, by which model, for which eval set: `evaluate` reads it.
     """
+    computed_by = engines.pick(engine)
     read = files.read_eval_set(eval_set)
     items = [(item.id, item.prompt) for item in read]
     decoding = Decoding(max_new_tokens, temperature, seed, samples)
-    computed_by = engine or generation.default_engine()
     answered_by = Model(
         name=sidecar.model_name(str(model.resolve())),
         tokenizer=Folder(model).digest,

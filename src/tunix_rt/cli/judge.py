@@ -56,6 +56,7 @@ def calibrate_judge(labels: Path, name: str, repeats: int, seed: int, as_json: b
     unique. Outputs to the same prompt with different labels make the pairs that a judge of pairs is asked about, in
     both orders.
     """
+    judges.named(name, Settings())  # refuses one that cannot be had, before the labels are read
     with files.opened(labels) as file, files.naming(body=labels):
         what = "a label {id, prompt, expected_answer, output, label}"
         lines = files.unique_lines(file, LabelLine, what, lambda line: line.id)
@@ -82,6 +83,7 @@ def compare_by_judge(
 
     Each pair is asked about in both orders; where these disagree it is a tie.
     """
+    chosen = judges.named(name, Settings())
     items = files.read_eval_set(eval_set)
     digest = files.digest(items)
     sides, decodings = [], []
@@ -95,7 +97,7 @@ def compare_by_judge(
         decodings.append((str(path), resolve(Decoding(), predictions, described, None)))
     if not across_decodings:
         check_alike(*decodings)
-    found = preferences(items, sides[0], sides[1], judges.named(name, Settings()), margin, seed)
+    found = preferences(items, sides[0], sides[1], chosen, margin, seed)
     note = caveat(*decodings)
     if as_json:
         show.document(asdict(found) | {"decoding_note": note})

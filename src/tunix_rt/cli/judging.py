@@ -16,6 +16,16 @@ def mode(url: str | None, judge: str | None) -> dict[str, str]:
     return {"mode": "async"} if url is not None and (judge or "").partition(":")[0] == "llm" else {}
 
 
+async def check(api: httpx.AsyncClient, judge: str | None) -> None:
+    """Have a judge that cannot be had refused before anything is uploaded for it.
+
+    Raises:
+        Problem: as the server says; MissingExtra where a library is not installed there.
+    """
+    if judge is not None:
+        await door.call(api, "GET", f"/api/judges/{door.quote(judge)}")
+
+
 async def awaited(api: httpx.AsyncClient, found: dict[str, Any]) -> dict[str, Any]:
     """The evaluation that a request to judge came to, waited for where a worker makes it.
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("tunix_rt.cli.db:db", "Migrate the database."),
     "traces": ("tunix_rt.cli.traces:traces", "Import, generate, find, score and compare traces."),
     "datasets": ("tunix_rt.cli.datasets:datasets", "Build, export, compare and audit data sets."),
+    "init": ("tunix_rt.cli.init:init", "Write a training config that fits this machine."),
     "train": ("tunix_rt.cli.train:train", "Train a model here and now."),
     "generate": ("tunix_rt.cli.generate:generate", "Answer an eval set with a model."),
     "models": ("tunix_rt.cli.registry:models", "Promote, find and pull models; merge adapters; check results."),

@@ -9,8 +9,8 @@ import click
 from tunix_rt.base import jsontext
 from tunix_rt.base.errors import BadInput, NotFound
 from tunix_rt.cli import show
-from tunix_rt.training import adapter, parity
-from tunix_rt.training.engines import ENGINES
+from tunix_rt.training import adapter, engines, parity
+from tunix_rt.training.engines import ENGINES, transformers_parity
 from tunix_rt.training.folder import RunFolder
 from tunix_rt.training.parity import Sample
 
@@ -52,12 +52,14 @@ def check(
     folder: Path, prompts: int, data: Path | None, template: str | None, engine: str | None, as_json: bool
 ) -> None:
     """Compare token ids and logits of DIR, a run or a model folder, with transformers'."""
+    transformers_parity.require(transformers_parity.LOGITS)
     run = _run(folder)
     model = run.model if run else folder
     if not model.is_dir():
         raise NotFound(f"There is no model folder {model}.", hint="Name a finished run or a model folder.")
-    sample = _sample(run, model, data, template, prompts)
     who = engine or (run.config.engine if run else "tunix")
+    engines.require(who)
+    sample = _sample(run, model, data, template, prompts)
     found: dict[str, Any] = {"model": str(model), "tokens": parity.check_tokens(model, sample)}
     found["logits"] = parity.check_logits(model, who, sample)
     tokens, logits = found["tokens"], found["logits"]

@@ -11,10 +11,10 @@ from types import FrameType
 import click
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import make_url
 
 from tunix_rt.app import create_app
 from tunix_rt.base import log, stop_signals
+from tunix_rt.base.db import database_url
 from tunix_rt.base.errors import Failed
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import show
@@ -35,6 +35,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 access_log=False,
+                ws="none",  # a handshake of a WebSocket is then an HTTP request, which the middleware checks
                 timeout_graceful_shutdown=CONNECTIONS_SECONDS,
             )
         )
@@ -86,14 +87,23 @@ class _Server(uvicorn.Server):
 @click.option("--host", default="127.0.0.1", show_default=True, help="Others reach it only where this says so.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option("--workers", "count", type=click.IntRange(0, 64), default=1, show_default=True, help="That train.")
-def serve(host: str, port: int, count: int) -> None:
+@click.option(
+    "--allowed-hosts",
+    multiple=True,
+    metavar="NAME[,NAME...]",
+    help="Further host names of this server, for a proxy or a network. Loopback names, --host and "
+    "TUNIX_RT_ALLOWED_HOSTS are always allowed.",
+)
+def serve(host: str, port: int, count: int, allowed_hosts: tuple[str, ...]) -> None:
     """Serve the HTTP API and train what is queued; Ctrl-C ends both, and queued work is kept."""
     settings = Settings()
+    names = (*settings.allowed_hosts, *",".join(allowed_hosts).split(","), host.partition("%")[0])
+    settings = Settings(allowed_hosts=names)
+    database = database_url(settings.sqlalchemy_url).render_as_string(hide_password=True)
     log.configure(settings)
     app = create_app(settings)
     with _listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
-        database = make_url(settings.sqlalchemy_url).render_as_string(hide_password=True)
         show.say(f"Serving on http://{shown}:{listener.getsockname()[1]}/docs")
         show.say(f"  home      {settings.home}")
         show.say(f"  database  {database}")

@@ -16,7 +16,7 @@ from tunix_rt.base.errors import BadInput, WrongUsage
 from tunix_rt.base.settings import Settings
 from tunix_rt.cli import door, show
 from tunix_rt.cli.datasets import lines
-from tunix_rt.training import child, config, folder, fork, story
+from tunix_rt.training import child, config, engines, folder, fork, story
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.folder import RunFolder
 
@@ -71,6 +71,7 @@ def train(
     resolved = config.load(config_path, overrides) if config_path else config.resolve("", "the defaults", overrides)
     if dataset is not None:
         resolved = resolved.model_copy(update={"dataset": dataset})
+    engines.require(resolved.engine)
 
     def make(path: Path) -> RunFolder:
         if forked is not None:

@@ -29,7 +29,7 @@ def verified(
     try:
         judge = judges.named(evaluation.judge)
     except Problem as problem:
-        why = problem.detail
+        why = f"{problem.detail} {problem.hint or ''}".strip()
     else:
         if judge.digest != evaluation.judge_digest:
             why = f"the judge is another one now: {judge.digest[:19]}, not {evaluation.judge_digest[:19]}"

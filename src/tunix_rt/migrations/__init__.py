@@ -9,10 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, inspect, make_url
+from sqlalchemy import Engine, create_engine, event, inspect
 from sqlalchemy.pool import NullPool
 
-from tunix_rt.base.db import DATABASE_DOWN, Base, Database, begin_sqlite, explain, prepare_sqlite
+from tunix_rt.base.db import DATABASE_DOWN, Base, Database, begin_sqlite, database_url, explain, prepare_sqlite
 from tunix_rt.base.errors import Conflict, Unavailable
 from tunix_rt.base.settings import Settings
 from tunix_rt.datasets import models as _datasets  # noqa: F401  # their tables belong to Base.metadata
@@ -28,7 +28,7 @@ _BY_HAND = ("traces_fts", "ix_traces_fulltext")
 
 def sync_engine(url: str) -> Engine:
     """A plain engine for the same database: migrations run one at a time and need no event loop."""
-    parsed = make_url(url)
+    parsed = database_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed.set(drivername="sqlite"), poolclass=NullPool).execution_options(writes=True)
         event.listen(engine, "connect", prepare_sqlite)

@@ -117,7 +117,7 @@ async def verify(request: Request, name: str, version: str) -> VerifiedVersion:
 
 
 def _headers(digest: str) -> dict[str, str]:
-    return {"etag": f'"{digest}"', "x-content-type-options": "nosniff", "content-security-policy": "sandbox"}
+    return {"etag": f'"{digest}"'}
 
 
 def _known(if_none_match: str | None, headers: dict[str, str]) -> bool:

@@ -160,11 +160,13 @@ def prepare(
         stopping: whether somebody wants us to stop.
 
     Raises:
+        MissingExtra: the engine is not installed.
         BadInput: what the engine cannot do; rows that cannot be trained, named; a device that is not there; a model
             that does not load.
         DiskFull: the checkpoints will not fit.
         Stopped: somebody did.
     """
+    engines.require(folder.config.engine)
     abilities.refuse(folder.config, device, folder.base)
     accounts = account(folder, stopping)
     accounts.refuse()

@@ -3,6 +3,7 @@
 An empty file is a valid config: a small model from scratch that trains in under a minute on a CPU.
 """
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tunix_rt.base.errors import BadInput, Fault, NotFound, cut, nearest
+from tunix_rt.training import examples
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -202,7 +204,7 @@ def resolve(text: str, where: str, overrides: tuple[str, ...] = ()) -> TrainingC
         line = f":{mark.line + 1}" if mark else ""
         raise BadInput(
             f"{where}{line}: not YAML: {cut(str(getattr(error, 'problem', None) or error))}",
-            hint="A config is lines of `key: value`; see configs/cpu_smoke.yaml.",
+            hint="A config is lines of `key: value`; see one: tunix-rt init example.yaml",
         ) from None
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
@@ -239,7 +241,9 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> TrainingConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFound(f"There is no config file {path}.", hint="Start from configs/cpu_smoke.yaml.") from None
+        example = f" --example {path.stem}" if path.stem in examples.names() else ""
+        written = shlex.join(["tunix-rt", "init", str(path)]) + example
+        raise NotFound(f"There is no config file {path}.", hint=f"Write it: {written}") from None
     except IsADirectoryError:
         raise BadInput(f"{path} is a folder; a config is a YAML file.") from None
     except UnicodeDecodeError as error:

@@ -12,12 +12,6 @@ from tunix_rt.training.render import prompt_tokens
 from tunix_rt.training.tokenizer import Folder
 
 
-def default_engine() -> str:
-    """The engine that answers unless another one is named: the first one that is installed."""
-    installed = (name for name, known in engines.capabilities().items() if known.available)
-    return next(installed, engines.ENGINES[0])
-
-
 def answers(
     model: Path,
     items: Sequence[tuple[str, str]],
@@ -34,22 +28,24 @@ def answers(
         decoding: how.
         device: `auto`, `cpu`, `gpu` or `tpu`.
         done: told how many answers are finished.
-        engine: who computes; None: see `default_engine`.
+        engine: who computes; None: see `engines.pick`.
 
     Yields:
         Predictions as in `spec/formats.md`, in the order of the items, `sample` 0.. within an item, each with the
         digest of its decoding.
 
     Raises:
+        MissingExtra: no engine is installed, or not the one named.
         BadInput: samples without a temperature; prompts that cannot be rendered, each named.
     """
+    chosen = engines.pick(engine)
     if decoding.samples > 1 and decoding.temperature == 0:
         raise BadInput(
             f"{decoding.samples} samples at temperature 0 would all be equal.", hint="Set --temperature, 0.8 say."
         )
     tokenizer = Folder(model)
     prompts = given(tokenizer, items)
-    loaded = engines.load(engine or default_engine())
+    loaded = engines.load(chosen)
     loaded.devices(device)
     sampling = Sampling(decoding.max_new_tokens, decoding.temperature, decoding.seed, tokenizer.stop)
     repeated = [prompt for prompt in prompts for _ in range(decoding.samples)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tunix_rt.base import extras
 from tunix_rt.base.errors import BadInput, Failed
 from tunix_rt.training import engines, render
 from tunix_rt.training.config import DataChoice
@@ -132,15 +133,15 @@ def at_the_end(folder: RunFolder) -> dict[str, Any]:
     """
     sample = of_run(folder)
     found: dict[str, Any] = {}
-    if missing := transformers_parity.lacking("transformers"):
-        found["tokens"] = _unchecked(f"{missing[0]} is not installed: pip install 'tunix-rt[torch]'")
+    if extras.missing("torch", transformers_parity.TOKENS):
+        found["tokens"] = _unchecked(f"transformers is not installed. {extras.hint('torch')}")
     else:
         found["tokens"] = {"checked": True, **check_tokens(folder.model, sample)}
     adapted = lora.is_adapter(folder.model)
     size = _bytes([folder.model, *([lora.read_adapter(folder.model).base] if adapted else [])])
-    missing = transformers_parity.lacking("torch", "transformers", *(["peft"] if adapted else []))
-    if missing:
-        found["logits"] = _unchecked(f"not installed: {', '.join(missing)}; pip install 'tunix-rt[torch]'")
+    needed = transformers_parity.ADAPTED_LOGITS if adapted else transformers_parity.LOGITS
+    if missing := extras.missing("torch", needed):
+        found["logits"] = _unchecked(f"not installed: {', '.join(missing)}. {extras.hint('torch')}")
     elif size > _LARGEST_AT_THE_END:
         found["logits"] = _unchecked(f"{size:,} bytes of weights: tunix-rt models check {folder.path}")
     else:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from tunix_rt.base.errors import Problem, cut
@@ -18,17 +19,18 @@ from tunix_rt.training import engines
 SECONDS = 120.0
 
 
-def ask(timeout_seconds: float = SECONDS) -> dict[str, dict[str, Any]]:
+def ask(timeout_seconds: float = SECONDS, names: Sequence[str] = engines.ENGINES) -> dict[str, dict[str, Any]]:
     """Load each engine in a process of its own.
 
     Args:
         timeout_seconds: longest wait for one engine; a device that another process holds may block for ever.
+        names: of the engines.
 
     Returns:
         By engine: `available`, `version` (None where its library is not installed), `devices` (as
         `platform:index kind`), `reason` (why it is not available; None where it is).
     """
-    return {name: _asked(name, timeout_seconds) for name in engines.ENGINES}
+    return {name: _asked(name, timeout_seconds) for name in names}
 
 
 def _asked(name: str, timeout_seconds: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import hashlib
 import mimetypes
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -19,23 +20,20 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from tunix_rt.base.security_headers import PAGE_POLICY
+
 DIST = Path(__file__).with_name("dist")
 INDEX = "index.html"
+DOCS = "docs.html"
 COMPRESSED = frozenset({".css", ".html", ".js", ".json", ".svg", ".txt"})
 _OURS = re.compile(r"/(api|metrics|docs|redoc|openapi\.json)(/|$)")
-"""Paths that are no pages, whoever asks."""
+"""Paths that are not pages of the app. /docs itself has a page of its own."""
 
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-}
+HEADERS = {"content-security-policy": PAGE_POLICY}
 NOT_BUILT = b"""<!doctype html><html lang="en"><title>Tunix RT</title><body>
 <h1>The web app is not built</h1>
-<p>The API works; it is described at <a href="/docs">/docs</a>. To build the web app, with Node.js 20 and npm:</p>
+<p>The API works; it is described at <a href="/openapi.json">/openapi.json</a>. The page /docs is
+built with the web app. To build both, with Node.js 20 and npm:</p>
 <pre>make web</pre><p>in the repository, then load this page again.</p></body></html>
 """
 
@@ -45,10 +43,16 @@ class _File:
     """A file of the app, ready to send."""
 
     content: bytes
-    packed: bytes | None
+    compressible: bool
     etag: str
     media_type: str
     lasting: bool
+
+    @cached_property
+    def packed(self) -> bytes | None:
+        """The content as gzip, compressed on first use; None if that is no smaller."""
+        packed = gzip.compress(self.content, 9, mtime=0) if self.compressible else self.content
+        return packed if len(packed) < len(self.content) else None
 
     def answer(self, asked: Headers) -> Response:
         """The file, packed where the asker takes that, or word that he has it."""
@@ -60,9 +64,8 @@ class _File:
         known = [tag.strip().removeprefix("W/") for tag in asked.get("if-none-match", "").split(",")]
         if self.etag in known:
             return Response(status_code=304, headers=headers)
-        if self.packed is not None and re.search(
-            r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", asked.get("accept-encoding", "")
-        ):
+        gzip_accepted = re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", asked.get("accept-encoding", ""))
+        if gzip_accepted and self.packed is not None:
             return Response(self.packed, headers=headers | {"content-encoding": "gzip"}, media_type=self.media_type)
         return Response(self.content, headers=headers, media_type=self.media_type)
 
@@ -85,10 +88,10 @@ class _App(Route):
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             return Match.NONE, {}
         path = get_route_path(scope)
-        if _OURS.match(path):
+        if _OURS.match(path) and path != "/docs":
             return Match.NONE, {}
         if (
-            path != "/"
+            path not in ("/", "/docs")
             and path[1:] not in self._current()
             and "text/html" not in Headers(scope=scope).get("accept", "")
         ):
@@ -96,8 +99,8 @@ class _App(Route):
         return super().matches(scope)
 
     async def _answer(self, request: Request) -> Response:
-        files = self._current()
-        found = files.get(request.path_params["path"]) or files.get(INDEX)
+        files, path = self._current(), request.path_params["path"]
+        found = files.get(DOCS) if path == "docs" else files.get(path) or files.get(INDEX)
         if found is None:
             return Response(NOT_BUILT, status_code=503, headers={"cache-control": "no-store"}, media_type="text/html")
         return found.answer(request.headers)
@@ -119,11 +122,10 @@ def _read(folder: Path) -> list[tuple[str, _File]]:
         if not path.is_file():
             continue
         name, content = path.relative_to(folder).as_posix(), path.read_bytes()
-        packed = gzip.compress(content, 9, mtime=0) if path.suffix in COMPRESSED else None
         media_type = "text/javascript" if path.suffix == ".js" else mimetypes.guess_type(name)[0]
         file = _File(
             content=content,
-            packed=packed if packed is not None and len(packed) < len(content) else None,
+            compressible=path.suffix in COMPRESSED,
             etag=f'"{hashlib.sha256(content).hexdigest()[:32]}"',
             media_type=media_type or "application/octet-stream",
             lasting=name.startswith("assets/"),

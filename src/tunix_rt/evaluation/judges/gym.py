@@ -7,7 +7,6 @@ Some of those verifiers hand the answer to `eval`. They run in a process that ma
 an answer that looks like a program does not come there: it is wrong.
 """
 
-import importlib.util
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tunix_rt.base.errors import MissingExtra, cut
+from tunix_rt.base import extras
+from tunix_rt.base.errors import cut
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation.answers import Target, extract
 from tunix_rt.evaluation.judges.bounded import Bounded, TookTooLongError, WorkFailedError
@@ -80,10 +80,7 @@ def make(options: Options, _settings: Settings) -> Judge:
     Raises:
         MissingExtra: Reasoning Gym is not installed.
     """
-    if importlib.util.find_spec("reasoning_gym") is None:
-        raise MissingExtra(
-            "The judge 'reasoning-gym' needs Reasoning Gym.", hint="pip install 'tunix-rt[reasoning-gym]'"
-        )
+    extras.require("reasoning-gym", "The judge 'reasoning-gym'")
     children = min(4, os.cpu_count() or 1)
     bounded = Bounded(f"{__name__}:score", options.seconds, children)
 

@@ -4,13 +4,13 @@ LaTeX and plain expressions, fractions, sets, intervals, matrices and equations 
 Math-Verify's own time limits are signals, which no thread but the first may use: it runs in a process with ours.
 """
 
-import importlib.util
 import os
 import re
 
 from pydantic import Field
 
-from tunix_rt.base.errors import MissingExtra, cut
+from tunix_rt.base import extras
+from tunix_rt.base.errors import cut
 from tunix_rt.base.settings import Settings
 from tunix_rt.evaluation.answers import extract, target
 from tunix_rt.evaluation.judges.bounded import Bounded, TookTooLongError, WorkFailedError
@@ -84,8 +84,7 @@ def make(options: Options, _settings: Settings) -> Judge:
     Raises:
         MissingExtra: Math-Verify is not installed.
     """
-    if importlib.util.find_spec("math_verify") is None:
-        raise MissingExtra("The judge 'math' needs Math-Verify.", hint="pip install 'tunix-rt[math]'")
+    extras.require("math", "The judge 'math'")
     children = min(4, os.cpu_count() or 1)
     bounded = Bounded(f"{__name__}:verify", options.seconds, children)
 

@@ -16,6 +16,7 @@ from tunix_rt.jobs.models import JobState
 from tunix_rt.runs import service as runs
 from tunix_rt.runs.models import Run
 from tunix_rt.runs.states import RunStatus
+from tunix_rt.training import engines
 from tunix_rt.training.decoding import Decoding
 
 router = APIRouter(route_class=StrictRoute)
@@ -57,6 +58,8 @@ async def evaluate(
     database: Database = request.app.state.database
     asked = body or EvaluateRequest.model_validate({})
     judge = judges.named(asked.judge, request.app.state.settings)
+    if mode is None:
+        engines.pick(None)  # this machine generates the answers; with mode=async a worker that has the engine does
     decoding = Decoding(asked.max_new_tokens, asked.temperature, asked.seed, asked.samples)
     if decoding.samples > 1 and decoding.temperature == 0:
         raise WrongUsage(

@@ -6,7 +6,6 @@ engine; an engine turns batches into weights, and prompts into tokens. Axes: B r
 
 import importlib
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tunix_rt.base import extras
 from tunix_rt.base.errors import BadInput, MissingExtra, nearest
 from tunix_rt.training.config import TrainingConfig
 from tunix_rt.training.engines.memory import Memory, Shape
 
 ENGINES = ("tunix", "torch")
-"""Every engine that a config may name."""
-_MODULES = {
-    "tunix": ("tunix", "jax", "flax", "optax", "safetensors"),
-    "torch": ("torch", "transformers", "peft", "safetensors", "ml_dtypes"),
-}
-"""What an engine imports; without one of these, it does not load."""
+"""Every engine that a config may name; each is an extra of that name."""
 _DISTRIBUTIONS = {"tunix": "google-tunix", "torch": "torch"}
 
 
@@ -250,40 +245,54 @@ def capabilities() -> dict[str, Capability]:
     return {name: _capability(name) for name in ENGINES}
 
 
+def require(name: str) -> None:
+    """Refuse to go on without an engine; imports nothing.
+
+    Raises:
+        BadInput: there is no engine of that name.
+        MissingExtra: its libraries are not installed.
+    """
+    if name not in ENGINES:
+        raise BadInput(f"There is no engine {name!r}.{nearest(name, ENGINES)}")
+    extras.require(name, f"The engine {name!r}")
+
+
+def pick(name: str | None) -> str:
+    """Choose the engine that answers prompts: the one named, or the first that is installed.
+
+    Raises:
+        BadInput, MissingExtra: as `require`; where none is named or installed, for the default engine.
+    """
+    chosen = name or next((each for each in ENGINES if not extras.missing(each)), ENGINES[0])
+    require(chosen)
+    return chosen
+
+
 def load(name: str) -> Engine:
     """Load an engine by name.
 
     Raises:
-        BadInput: nobody knows an engine of that name.
+        BadInput: there is no engine of that name.
         MissingExtra: its libraries are not installed or do not load.
     """
-    if name not in ENGINES:
-        raise BadInput(f"There is no engine {name!r}.{nearest(name, ENGINES)}")
-    capability = _capability(name)
-    if not capability.available:
-        raise MissingExtra(capability.reason or "", hint=capability.hint)
+    require(name)
     try:
         module: Any = importlib.import_module(f"tunix_rt.training.engines.{name}")
     except ImportError as error:
         raise MissingExtra(
-            f"The engine {name!r} does not load: {error}.", hint=f"Install it anew: pip install 'tunix-rt[{name}]'"
+            f"The engine {name!r} does not load: {error}.", hint=f"Install it again: pip install 'tunix-rt[{name}]'"
         ) from error
     engine: Engine = module
     return engine
 
 
 def _capability(name: str) -> Capability:
-    missing = [module for module in _MODULES[name] if importlib.util.find_spec(module) is None]
     try:
         version = importlib.metadata.version(_DISTRIBUTIONS[name])
     except importlib.metadata.PackageNotFoundError:
         version = None
-    if missing:
-        needed = ", ".join(repr(module) for module in missing)
-        return Capability(
-            False,
-            version,
-            f"The engine {name!r} needs {needed}, which is not installed.",
-            f"Install it: pip install 'tunix-rt[{name}]'",
-        )
+    try:
+        require(name)
+    except MissingExtra as error:
+        return Capability(False, version, error.detail, error.hint)
     return Capability(True, version)

@@ -4,7 +4,6 @@ Axes: T tokens of a row, V vocabulary.
 """
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunix_rt.base.errors import Failed, MissingExtra, cut
+from tunix_rt.base import extras
+from tunix_rt.base.errors import Failed, cut
 from tunix_rt.training.engines import lora
 
 _LOADS = "tunix_rt.training.engines."
 
 
-def lacking(*modules: str) -> list[str]:
-    """Which of these libraries are not installed."""
-    return [name for name in modules if importlib.util.find_spec(name) is None]
+TOKENS = ("transformers",)
+"""What comparing token ids needs of the extra `torch`."""
+LOGITS = ("torch", "transformers")
+ADAPTED_LOGITS = (*LOGITS, "peft")
+"""What comparing logits needs of it, of a model and of an adapter."""
 
 
-def need(*modules: str) -> None:
-    """Refuse to go on without libraries.
+def require(modules: tuple[str, ...]) -> None:
+    """Refuse to compare without these libraries.
 
     Raises:
         MissingExtra: one of them is not installed.
     """
-    if missing := lacking(*modules):
-        raise MissingExtra(
-            f"Comparing with transformers needs {', '.join(missing)}, which is not installed.",
-            hint="Install it: pip install 'tunix-rt[torch]'",
-        )
+    extras.require("torch", "A comparison with transformers", modules)
 
 
 class Tokens:
@@ -45,7 +43,7 @@ class Tokens:
     """
 
     def __init__(self, folder: Path) -> None:
-        need("transformers")
+        require(TOKENS)
         transformers: Any = importlib.import_module("transformers")  # takes seconds
         try:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
@@ -76,7 +74,7 @@ def transformers_logits(folder: Path, rows: Sequence[list[int]]) -> list[NDArray
         Failed: the folder does not load.
     """
     adapted = lora.is_adapter(folder)
-    need("torch", "transformers", *(["peft"] if adapted else []))
+    require(ADAPTED_LOGITS if adapted else LOGITS)
     torch: Any = importlib.import_module("torch")
     transformers: Any = importlib.import_module("transformers")
     whole = lora.read_adapter(folder).base if adapted else folder
