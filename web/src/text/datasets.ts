@@ -64,6 +64,7 @@ export const datasets = {
     versionHint: 'Left empty: the next one.',
     which: 'Which traces',
     source: 'Source',
+    anySource: 'any',
     words: 'Words in prompt or answer',
     least: 'Steps, at least',
     most: 'Steps, at most',
