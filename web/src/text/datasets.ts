@@ -45,7 +45,6 @@ export const datasets = {
   statistics: 'Statistics',
   spread: { steps: 'Steps of a trace', characters: 'Characters of a trace', answer: 'Characters of the answer' } as Record<string, string>,
   sources: 'Sources',
-  noSource: 'no source',
   span: (min: string, mean: string, max: string) => `least ${min}, mean ${mean}, most ${max}`,
   bar: (range: string, count: number) => `${range}: ${traces(count)}`,
   from: 'From',

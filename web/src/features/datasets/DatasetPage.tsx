@@ -48,8 +48,8 @@ function Statistics({ manifest }: { manifest: Manifest }) {
             {data.sources.length > 0 && (
               <Counts
                 title={text.sources}
-                counts={data.sources.map((each) => [each.source ?? text.noSource, each.count] as const)}
-                linkTo={(name) => <Link href={ofSource('/traces', name === text.noSource ? NO_SOURCE : name)}>{name}</Link>}
+                counts={data.sources.map((each) => [each.source ?? NO_SOURCE, each.count] as const)}
+                linkTo={(name) => <Link href={ofSource('/traces', name)}>{name}</Link>}
               />
             )}
           </>

@@ -156,6 +156,7 @@ export function Import() {
   const suggested = file ? sourceOfFile(file.name) : ''
   // Until somebody edits it, the file's name is the source only of lines whose meta names none.
   const source = typed === null ? null : typed.trim() || NO_SOURCE
+  const sourceHint = source === NO_SOURCE ? 'none' : source !== null ? 'own' : suggested === '' ? 'lines' : 'file'
   const act = useAct(
     (given: { file: File; skip: boolean }) =>
       send('post', '/api/traces/import', {
@@ -235,7 +236,7 @@ export function Import() {
             />
           </div>
           <p id={hint} className="quiet small">
-            {said.source}: {source === NO_SOURCE || (source === null && suggested === '') ? said.sourceHint.none : source === null ? said.sourceHint.file : said.sourceHint.own}
+            {said.sourceHint[sourceHint]}
           </p>
         </div>
       )}

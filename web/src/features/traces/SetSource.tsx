@@ -1,4 +1,4 @@
-import { useId, useState } from 'react'
+import { useEffect, useId, useRef, useState } from 'react'
 
 import { send } from '../../api/client'
 import { useAct, useGet } from '../../api/hooks'
@@ -18,6 +18,9 @@ const UNFILTERED: Pick<Place, 'get'> = { get: () => '' }
 export function SetSource({ ids, place = UNFILTERED, close }: { ids?: readonly string[]; place?: Pick<Place, 'get'>; close: (source?: string) => void }) {
   const [typed, setTyped] = useState('')
   const id = useId()
+  const input = useRef<HTMLInputElement>(null)
+  // After the dialog has opened, which focuses its first button.
+  useEffect(() => input.current?.focus(), [])
   const options = optionsOf(place)
   const known = useGet('/api/traces/source-counts')
   const matching = useGet('/api/traces/source-counts', { query: queryOf(place) }, { enabled: ids === undefined })
@@ -32,19 +35,32 @@ export function SetSource({ ids, place = UNFILTERED, close }: { ids?: readonly s
       close(source)
     },
   )
+  const ready = source !== '' && !act.isPending && !!count
+  const concerned = ids ? words.ofChosen : options.length > 0 ? words.ofFilter : words.ofAll
   return (
     <Confirm
       title={words.title}
       action={words.do(count)}
-      busy={act.isPending || source === '' || !count}
+      busy={!ready}
       problem={(act.error ?? matching.error) && <ProblemBox problem={act.error ?? matching.error} />}
       act={() => act.mutate(undefined)}
       close={() => close()}
     >
-      <p>{ids ? words.ofChosen(ids.length) : options.length > 0 ? words.ofFilter(count) : words.ofAll(count)}</p>
+      <p>{count === undefined ? words.counting : concerned(count)}</p>
       <label className="field">
         <span>{words.source}</span>
-        <input value={typed} maxLength={200} list={id} aria-describedby={`${id}hint`} onChange={(event) => setTyped(event.target.value)} />
+        <input
+          ref={input}
+          value={typed}
+          maxLength={200}
+          list={id}
+          autoComplete="off"
+          aria-describedby={`${id}hint`}
+          onChange={(event) => setTyped(event.target.value)}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter' && ready) act.mutate(undefined)
+          }}
+        />
       </label>
       <datalist id={id}>
         {known.data?.data.map((each) => each.source !== null && <option key={each.source} value={each.source} />)}

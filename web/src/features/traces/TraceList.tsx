@@ -29,7 +29,7 @@ export const COLUMNS: Column<Row>[] = [
     ),
   },
   { id: 'answer', name: text.columns.answer, cell: (trace) => <span className="trace-answer" title={trace.answer_preview}>{trace.answer_preview}</span> },
-  { id: 'source', name: text.columns.source, wide: true, cell: (trace) => trace.source ?? <span className="quiet">{text.noSource}</span> },
+  { id: 'source', name: text.columns.source, wide: true, cell: (trace) => <span className={trace.source === null ? 'trace-source quiet' : 'trace-source'} title={trace.source ?? undefined}>{trace.source ?? text.noSource}</span> },
   { id: 'steps', name: text.columns.steps, right: true, sort: 'step_count', cell: (trace) => number(trace.step_count) },
   { id: 'added', name: text.columns.added, right: true, wide: true, sort: 'created_at', cell: (trace) => <Time at={trace.created_at} /> },
   { id: 'trace', name: text.columns.trace, wide: true, cell: (trace) => <code className="quiet" title={trace.id}>{shortId(trace.id)}</code> },
@@ -40,7 +40,6 @@ function picker(place: Place, picked: readonly string[]): Column<Row> {
   return {
     id: 'pick',
     name: text.columns.pick,
-    wide: true,
     width: '1%',
     cell: (trace) => (
       <input

@@ -173,7 +173,7 @@ function Whole({ trace }: { trace: Trace }) {
                 text.facts.source,
                 <span key="source" className="row">
                   <Link href={ofSource('/traces', trace.source ?? NO_SOURCE)}>{trace.source ?? text.noSource}</Link>
-                  <button type="button" className="ghost" onClick={() => setSetting(true)}>
+                  <button type="button" className="ghost set-source" onClick={() => setSetting(true)}>
                     {text.setSource.open}
                   </button>
                 </span>,
