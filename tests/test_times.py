@@ -95,7 +95,7 @@ async def test_every_time_in_a_query_is_one_of_utc_or_refused(api: httpx.AsyncCl
                     assert answer.status_code == status, (path, name, time, answer.text)
                     if status == 422:
                         assert answer.json()["errors"][0]["pointer"] == name
-    assert checked == 8
+    assert checked == 10
 
 
 @pytest.mark.parametrize("route", ["build", "preview"])

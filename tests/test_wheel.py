@@ -178,6 +178,7 @@ def test_every_command_of_a_base_install_works_or_names_the_extra_that_it_needs(
         ("train none.yaml", 3),
         ("traces import more.jsonl --source more", 0),
         ("traces sources", 0),
+        (f"traces set-source addition {first}", 0),
         (f"traces show {first}", 0),
         (f"traces score {first}", 0),
         (f"traces compare {first} {second}", 0),

@@ -50,8 +50,10 @@ async def test_gsm8k_imports_whole_and_a_second_time_not_at_all(api: httpx.Async
         assert answer.status_code == 200
         assert answer.json() == {
             "format": "gsm8k",
+            "source": "none",
             "created": created,
             "already_present": present,
+            "source_set": 0,
             "rejected": [],
             "rejected_count": 0,
             "lines": 7_473,
