@@ -97,7 +97,7 @@ class Viewer(asyncio.Protocol):
 async def watch(port: int, run: str, viewers: int, seconds: float | None) -> list[float]:
     """Hold streams open until they end, or for so long."""
     events = asyncio.get_running_loop()
-    request = f"GET /api/tunix/runs/{run}/logs HTTP/1.1\r\nhost: bench\r\n\r\n".encode()
+    request = f"GET /api/tunix/runs/{run}/logs HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()
     late: list[float] = []
     ends = [asyncio.Event() for _ in range(viewers)]
     for ended in ends:

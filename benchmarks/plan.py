@@ -235,8 +235,8 @@ def _torch(config: Any, case: dict[str, Any], folder: Path) -> tuple[Callable[[]
 
     def train() -> None:
         for _ in range(2):
-            trainer._pending.append(trainer._train_step())
-            trainer._tell(0)
+            trainer.in_flight.add(trainer._train_step())
+            trainer.in_flight.drain()
 
     def held() -> int:
         frozen = sum(value.nbytes for value in trainer.model.parameters())

@@ -108,8 +108,7 @@ class Engine:
     def _timed(self, trainer: Any) -> Any:
         started = time.perf_counter()
         batch = self._feed(trainer)
-        pending = self._trainer.steps._pending
-        if batch is not None and all(value.is_ready() for told in pending for value in told.losses):
+        if batch is not None and self._trainer.steps.in_flight.idle:
             self.waited += time.perf_counter() - started
         return batch
 

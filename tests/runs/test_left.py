@@ -58,7 +58,7 @@ async def literally(
     sent: list[dict[str, Any]] = []
     asked = asyncio.Event()
     scope = {"type": "http", "http_version": "1.1", "scheme": "http", "method": "GET", "query_string": b""}
-    scope |= {"path": unquote(path), "raw_path": path.encode(), "headers": []}
+    scope |= {"path": unquote(path), "raw_path": path.encode(), "headers": [(b"host", b"localhost")]}
 
     async def receive() -> dict[str, Any]:
         if asked.is_set():

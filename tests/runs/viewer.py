@@ -106,7 +106,9 @@ class Viewer:
         self.pace, self.cut_after, self.manner = pace, cut_after, manner
         self.status, self.headers, self.body, self.whole = 0, dict[str, str](), bytearray(), False
         self._asked, self._gone, self._news = False, asyncio.Event(), asyncio.Event()
-        headers = [] if last_event_id is None else [(b"last-event-id", last_event_id.encode("latin-1"))]
+        headers = [(b"host", b"localhost")]
+        if last_event_id is not None:
+            headers.append((b"last-event-id", last_event_id.encode("latin-1")))
         scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4" if manner == "raises" else "2.3"},

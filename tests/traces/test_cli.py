@@ -3,42 +3,16 @@
 import asyncio
 import json
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
 from tests.make import trace
-from tunix_rt.cli import main as entry
-from tunix_rt.cli import traces as commands
+from tests.traces.conftest import Cli
+from tunix_rt.cli import trace_import
 from tunix_rt.traces import stream
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def home(tmp_path: Path, sqlite_template: Path) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    (folder / "tunix-rt.db").write_bytes(sqlite_template.read_bytes())
-    return folder
-
-
-@pytest.fixture
-def cli(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs `tunix-rt traces …` in this process: exit code, stdout, stderr."""
-    monkeypatch.setenv("TUNIX_RT_HOME", str(home))
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tunix-rt", "traces", *map(str, words)])
-        with pytest.raises(SystemExit) as done:
-            entry.main()
-        out, err = capsys.readouterr()
-        return int(done.value.code or 0), out, err
-
-    return run
 
 
 def jsonl(path: Path, *records: Any) -> Path:
@@ -172,7 +146,7 @@ def test_ctrl_c_keeps_whole_batches_and_says_so(cli: Cli, tmp_path: Path, monkey
         await asyncio.Event().wait()  # the person waits no longer
 
     with monkeypatch.context() as patched:
-        patched.setattr(commands, "_watched", interrupted)
+        patched.setattr(trace_import, "_watched", interrupted)
         for mode, kept in (("stop", 0), ("skip", 30)):
             code, out, err = cli("import", given, "--on-error", mode)
             assert (code, out) == (130, "")

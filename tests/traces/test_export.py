@@ -50,7 +50,7 @@ async def test_an_export_has_the_filters_of_the_list(api: httpx.AsyncClient) -> 
     ids = await stored(api, *(trace(n, meta={"third": n % 3 == 0}) for n in range(9)))
     found = [json.loads(line)["id"] for line in (await exported(api, **{"meta.third": "true"})).splitlines()]
     assert found == ids[::3]
-    assert await exported(api, source="none") == b""
+    assert await exported(api, source="other") == b""
 
 
 async def test_an_export_reads_back_to_the_same_traces(api: httpx.AsyncClient) -> None:

@@ -97,7 +97,7 @@ def test_an_import_into_a_full_disk_says_how_much_is_stored_and_continues_when_r
     assert answer.json()["stored"] == {"created": count, "already_present": 0}
     assert 0 < count == stored(system) < COUNT
 
-    code, document = command(system, "traces", "import", file, "--on-error", "skip", url=True)
+    code, document = command(system, "traces", "import", file, "--source", "none", "--on-error", "skip", url=True)
     assert (code, counted(document["error"])) == (1, count)
     assert document["error"]["stored"] == {"created": 0, "already_present": count}
     assert counted(system.api.post("/api/datasets/ingest?name=data", content=content).json()) == count

@@ -203,7 +203,7 @@ async def test_large_traces_are_stored_in_batches_of_bounded_size(
     sizes: list[int] = []
     keep = stream.keep
 
-    async def watched(database: Any, batch: Any) -> int:
+    async def watched(database: Any, batch: Any) -> Any:
         sizes.append(len(batch))
         return await keep(database, batch)
 
@@ -223,7 +223,7 @@ async def test_an_import_that_broke_off_is_finished_by_running_it_again(
 ) -> None:
     keep, calls = stream.keep, 0
 
-    async def dying(database: Any, batch: Any) -> int:
+    async def dying(database: Any, batch: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 3:

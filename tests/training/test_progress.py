@@ -77,9 +77,9 @@ def test_a_loss_that_falls_no_more_is_warned_of_once_until_it_falls_again() -> N
     assert watched(2 - step / 600 for step in range(1000)) == []
 
 
-def test_a_step_that_hangs_is_warned_of_and_one_that_compiles_is_not() -> None:
+def test_a_step_that_hangs_is_warned_of_and_one_that_is_delayed_for_seconds_is_not() -> None:
     guards = Guards(100)
-    seconds = {1: 40.0, 20: 12.0, 30: 50.0}  # the first one compiles; a new width takes seconds
+    seconds = {1: 40.0, 20: 12.0, 30: 50.0}  # the first has no median to be compared with
     told = {step: guards.stepped(step, 1.0, seconds.get(step, 0.5)) for step in range(1, 40)}
     assert [step for step, warnings in told.items() if warnings] == [30]
     assert (told[30][0]["kind"], told[30][0]["seconds"], told[30][0]["median_seconds"]) == ("slow_step", 50.0, 0.5)

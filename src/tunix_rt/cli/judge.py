@@ -83,7 +83,6 @@ def compare_by_judge(
 
     Each pair is asked about in both orders; where these disagree it is a tie.
     """
-    chosen = judges.named(name, Settings())
     items = files.read_eval_set(eval_set)
     digest = files.digest(items)
     sides, decodings = [], []
@@ -97,7 +96,7 @@ def compare_by_judge(
         decodings.append((str(path), resolve(Decoding(), predictions, described, None)))
     if not across_decodings:
         check_alike(*decodings)
-    found = preferences(items, sides[0], sides[1], chosen, margin, seed)
+    found = preferences(items, sides[0], sides[1], judges.named(name, Settings()), margin, seed)
     note = caveat(*decodings)
     if as_json:
         show.document(asdict(found) | {"decoding_note": note})

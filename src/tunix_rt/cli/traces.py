@@ -1,19 +1,17 @@
 """`tunix-rt traces`: import, generate, find, score and compare traces."""
 
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from tunix_rt.base import jsontext, store
-from tunix_rt.base.errors import BadInput, Fault, NotFound, WrongUsage
+from tunix_rt.base.errors import WrongUsage
 from tunix_rt.cli import door, show
-
-CHUNK = 2**18
-SAY_SECONDS = 10
+from tunix_rt.cli.trace_import import import_
+from tunix_rt.traces.format import NO_SOURCE
 
 
 @click.group()
@@ -21,87 +19,10 @@ def traces() -> None:
     """Immutable reasoning traces, stored once by content."""
 
 
+traces.add_command(import_)
+
+
 # --- bringing in ------------------------------------------------------------------------------------------------
-
-
-@traces.command(name="import")
-@click.argument("file")
-@click.option("--format", help="trace, gsm8k, messages, prompt-completion, stepwise; left out: told from the file.")
-@click.option("--source", help="Where the traces are from; left out: what meta.source says.")
-@click.option(
-    "--on-error",
-    type=click.Choice(["stop", "skip"]),
-    default="stop",
-    show_default=True,
-    help="At a bad line: store nothing at all, or all good lines.",
-)
-@show.json_option
-@click.pass_context
-def import_(
-    ctx: click.Context, file: str, format: str | None, source: str | None, on_error: str, as_json: bool
-) -> None:
-    """Import a JSONL file of any size; every line is accounted for."""
-    path = Path(file)
-    query = {"on_error": on_error} | ({"format": format} if format else {}) | ({"source": source} if source else {})
-
-    async def work(opened: IO[bytes], size: int) -> Any:
-        async with door.client(ctx.obj["url"]) as api:
-            chunks = _watched(opened, size)
-            return await door.call(api, "POST", "/api/traces/import", params=query, content=chunks)
-
-    try:
-        with _open(path) as opened:
-            report = door.run(work(opened, path.stat().st_size))
-    except BadInput as bad:
-        faults = [Fault(fault.pointer.replace("line ", f"{file}:", 1), fault.detail) for fault in bad.faults]
-        raise BadInput(f"{file}: {bad.detail}", hint=bad.hint, faults=faults) from None
-    except KeyboardInterrupt:
-        show.say("Stopped. Whole traces are kept, none is half stored: the same command again brings in the rest.")
-        raise
-    _tell(file, report, as_json)
-    if not report["created"] and not report["already_present"]:
-        ctx.exit(1)
-
-
-def _open(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        raise NotFound(f"There is no file {path}.", hint=f"You are in {Path.cwd()}.") from None
-    except IsADirectoryError:
-        raise BadInput(f"{path} is a folder, not a file.", hint=f"Name a file in it: {path}/…jsonl") from None
-    except PermissionError:
-        raise BadInput(f"{path} may not be read.", hint=f"See its permissions: ls -l {path}") from None
-
-
-async def _watched(opened: IO[bytes], size: int) -> AsyncIterator[bytes]:
-    with show.progress() as bar:
-        task = bar.add_task("Importing", total=size, note="")
-        said, done = time.monotonic(), 0
-        while chunk := opened.read(CHUNK):
-            yield chunk
-            done += len(chunk)
-            bar.update(task, completed=done)
-            if bar.disable and time.monotonic() - said > SAY_SECONDS:
-                said = time.monotonic()
-                show.say(f"read {done / 2**20:,.0f} of {size / 2**20:,.0f} MiB")
-
-
-def _tell(file: str, report: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        show.document(report)
-        return
-    click.echo(
-        f"{report['created']:,} created, {report['already_present']:,} already present, "
-        f"{report['rejected_count']:,} rejected ({report['lines']:,} lines, {report['blank']:,} blank, "
-        f"format {report['format'] or 'unknown'})"
-    )
-    for bad in report["rejected"]:
-        show.say(f"{file}:{bad['line']}: {show.printable(bad['reason'])}")
-    if report["rejected_count"] > len(report["rejected"]):
-        show.say(f"… and {report['rejected_count'] - len(report['rejected']):,} more")
-    if report["created"]:
-        show.say("Next: tunix-rt traces list, or tunix-rt datasets build NAME")
 
 
 @traces.command()
@@ -144,10 +65,14 @@ def _pair(option: str, text: str) -> tuple[str, str]:
 
 
 @traces.command()
+@click.option("--stored", is_flag=True, help="The sources of the stored traces instead, with their counts.")
 @show.json_option
 @click.pass_obj
-def sources(obj: dict[str, Any], as_json: bool) -> None:
+def sources(obj: dict[str, Any], stored: bool, as_json: bool) -> None:
     """List the sources of generated traces and their options."""
+    if stored:
+        _stored_sources(obj, as_json)
+        return
     found = _call(obj, "GET", "/api/traces/sources")["data"]
     if as_json:
         show.document(found)
@@ -161,13 +86,27 @@ def sources(obj: dict[str, Any], as_json: bool) -> None:
     show.table(["SOURCE", "OPTIONS", "WHAT IT IS"], rows)
 
 
+def _stored_sources(obj: dict[str, Any], as_json: bool) -> None:
+    answer = _call(obj, "GET", "/api/traces/source-counts")
+    counts = answer["data"]
+    if as_json:
+        show.document(counts)
+        return
+    rows = [(show.printable(each["source"] or NO_SOURCE), f"{each['count']:,}") for each in counts]
+    show.table(["SOURCE", "TRACES"], rows, right=["TRACES"])
+    if rest := answer["total"] - sum(each["count"] for each in counts):
+        show.say(f"… and {rest:,} traces of less frequent sources")
+    if any(each["source"] is None for each in counts):
+        show.say("Give those without a source one: tunix-rt traces set-source NAME --source none")
+
+
 # --- finding ----------------------------------------------------------------------------------------------------
 
 
 def _filtering(command: Any) -> Any:
     """Add the filters of the API as options; they arrive as keywords of the API's own names."""
     for option in (
-        click.option("--source", help="Of this source."),
+        click.option("--source", help="Of this source; none: without one. See: tunix-rt traces sources --stored"),
         click.option("--q", "-q", help="Words that all occur in prompt or answer."),
         click.option("--meta", multiple=True, metavar="KEY=VALUE", help="A top-level key of meta; may be repeated."),
         click.option("--min-steps", type=click.IntRange(min=0), help="At least so many steps."),
@@ -327,6 +266,45 @@ def _marked(op: str, text: str) -> str:
     if not sys.stdout.isatty():  # without colours, as `git diff --word-diff` writes it
         return f"[-{text}-]" if op == "delete" else f"{{+{text}+}}"
     return click.style(text, fg="red", strikethrough=True) if op == "delete" else click.style(text, fg="green")
+
+
+@traces.command(name="set-source")
+@click.argument("name", metavar="SOURCE")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_filtering
+@click.option("--all", "every", is_flag=True, help="All stored traces.")
+@show.json_option
+@click.pass_obj
+def set_source(
+    obj: dict[str, Any],
+    /,
+    name: str,
+    ids: tuple[str, ...],
+    every: bool,
+    meta: tuple[str, ...],
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Set the source of stored traces: of those with the IDs, or of all that match the filters.
+
+    SOURCE none takes the source away; --source none means the traces that have none.
+    """
+    chosen = {key: value for key, value in filters.items() if value is not None}
+    if meta:
+        chosen["meta"] = dict(_pair("--meta", text) for text in meta)
+    if bool(ids) + bool(chosen) + every != 1:
+        raise WrongUsage(
+            "Say which traces: either IDs, or filters, or --all.",
+            hint="Those without a source, say: tunix-rt traces set-source NAME --source none",
+        )
+    body = {"source": name} | ({"ids": list(ids)} if ids else {"filters": chosen})
+    change = _call(obj, "POST", "/api/traces/set-source", json=body)
+    if as_json:
+        show.document(change)
+        return
+    click.echo(f"{change['changed']:,} changed, {change['unchanged']:,} had this source already")
+    if not change["changed"] and not change["unchanged"]:
+        show.say("No trace matches. See what there is: tunix-rt traces sources --stored")
 
 
 @traces.command()

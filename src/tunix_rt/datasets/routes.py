@@ -61,6 +61,7 @@ async def ingest_(
     """Import a file and build a version of exactly its traces: 201, or 200 when it exists with the same content."""
     asked = _asked({"name": name, "version": version, "splits": _shares(split or []), "group_by": group_by})
     found, created = await ingest(request.app.state.database, uploaded(request), asked, format, source, on_error)
+    request.app.state.feed.announce("traces")
     response.status_code = 201 if created else 200
     return found
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tunix_rt.base.http import Body, Time
-from tunix_rt.traces.schemas import ImportReport, TraceFilters, TraceRow
+from tunix_rt.traces.schemas import ImportReport, SourceCount, TraceFilters, TraceRow
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 Name = Annotated[
@@ -118,13 +118,6 @@ class Distribution(BaseModel):
     mean: float
     max: int
     bins: list[Bin]
-
-
-class SourceCount(BaseModel):
-    """How many traces a source has; null: traces that name none."""
-
-    source: str | None
-    count: int
 
 
 class Statistics(BaseModel):

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tunix_rt.datasets.schemas import Bin, Distribution, SourceCount
+from tunix_rt.datasets.schemas import Bin, Distribution
+from tunix_rt.traces.schemas import SourceCount
 
 BINS = 24
 SOURCES = 20

@@ -60,6 +60,10 @@ class Feed:
         for viewer in self._viewers:
             viewer.put_nowait(None)
 
+    def announce(self, name: str) -> None:
+        """Send this process's viewers a change that adds no row, which `_look` therefore does not notice."""
+        self._tell(b"event: changed\ndata: %s\n\n" % orjson.dumps([name]))
+
     async def run(self) -> None:
         """Read for all viewers until cancelled."""
         async with Wake(self._database, CHANNEL) as wake:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tunix_rt.base.db import explain
 from tunix_rt.base.errors import Problem, Stored
+from tunix_rt.traces.intake import Inserted
 
 
 @dataclass
@@ -16,11 +17,13 @@ class BatchCounts:
 
     created: int = 0
     already_present: int = 0
+    source_set: int = 0
 
-    def add(self, size: int, created: int) -> None:
-        """Count a batch of `size` traces that was committed, `created` of them new."""
-        self.created += created
-        self.already_present += size - created
+    def add(self, size: int, inserted: Inserted) -> None:
+        """Count a batch of `size` traces that was committed."""
+        self.created += inserted.created
+        self.already_present += size - inserted.created
+        self.source_set += inserted.source_set
 
     @contextmanager
     def in_errors(self, request: str, missing: str = "rest") -> Iterator[None]:

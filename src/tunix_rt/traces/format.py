@@ -19,6 +19,8 @@ from tunix_rt.base.errors import nearest
 
 MAX_META_BYTES = 64 * 2**10
 MAX_SOURCE = 200
+NO_SOURCE = "none"
+"""Stands for traces without a source wherever a source is named; no source has this name."""
 MAX_I = 2**53 - 1  # the largest integer that canonical JSON (RFC 8785) can hold
 
 ODD_NUMBER = re.compile(rb"[:,\[]-?[0-9]+(?:[.eE]|[0-9]{15})")

@@ -4,10 +4,11 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, Index, String, Text
+from sqlalchemy import ColumnElement, Double, ForeignKey, Index, String, Text, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tunix_rt.base.db import Base, Json, RowNumber, Utc, new_id, now
+from tunix_rt.traces.format import NO_SOURCE
 
 
 class Trace(Base):
@@ -31,6 +32,11 @@ class Trace(Base):
     source: Mapped[str | None] = mapped_column(String(200), index=True)
     step_count: Mapped[int]
     step_characters: Mapped[int]  # of all steps' contents together
+
+
+def without_source() -> ColumnElement[bool]:
+    """Match traces that have no source, or one that was called `none` before the word was reserved."""
+    return or_(Trace.source.is_(None), Trace.source == NO_SOURCE)
 
 
 class TraceScore(Base):

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from tunix_rt.base.errors import BadInput, Fault
 from tunix_rt.base.http import Page, ReadSession, StrictRoute, UploadRoute, UtcTime, WriteSession, uploaded
 from tunix_rt.base.sorting import Sorted
-from tunix_rt.traces import export, intake, make, service, stream
+from tunix_rt.base.tasks import undisturbed
+from tunix_rt.traces import export, intake, make, service, stored_sources, stream
 from tunix_rt.traces.compare import compare
 from tunix_rt.traces.format import MAX_SOURCE, TraceIn
 from tunix_rt.traces.schemas import (
@@ -23,6 +24,9 @@ from tunix_rt.traces.schemas import (
     ImportReport,
     ScoreBody,
     Scored,
+    SetSourceBody,
+    SourceChange,
+    SourceCounts,
     Sources,
     TraceFilters,
     TraceOut,
@@ -40,7 +44,9 @@ Name = Annotated[str, Query(description="as the id in a path")]
 
 async def filters(
     request: Request,
-    source: Annotated[str | None, Query(min_length=1, max_length=MAX_SOURCE)] = None,
+    source: Annotated[
+        str | None, Query(min_length=1, max_length=MAX_SOURCE, description="`none`: traces without a source")
+    ] = None,
     q: Annotated[str | None, Query(max_length=1_000, description="words that all occur in prompt or answer")] = None,
     min_steps: Annotated[Count | None, Query()] = None,
     max_steps: Annotated[Count | None, Query()] = None,
@@ -98,11 +104,25 @@ async def batch(
 async def import_(
     request: Request,
     format: Annotated[str | None, Query(description="left out: told from the first record")] = None,
-    source: Annotated[str | None, Query(min_length=1, max_length=MAX_SOURCE)] = None,
+    source: Annotated[
+        str | None,
+        Query(min_length=1, max_length=MAX_SOURCE, description="left out: the line's meta.source; `none`: no source"),
+    ] = None,
+    default_source: Annotated[
+        str | None, Query(min_length=1, max_length=MAX_SOURCE, description="of lines whose meta names no source")
+    ] = None,
     on_error: stream.OnError = "stop",
 ) -> ImportReport:
-    """Import a file of any size, as the body or as a form's file; every line is accounted for."""
-    return await stream.bring_in(request.app.state.database, uploaded(request), format, source, on_error)
+    """Import a file of any size, as the body or as a form's file; every line is accounted for.
+
+    A trace that is stored already keeps its source; where it has none, it gets the line's.
+    """
+    state = request.app.state
+    report = await stream.bring_in(
+        state.database, uploaded(request), format, source, on_error, default_source=default_source
+    )
+    state.feed.announce("traces")
+    return report
 
 
 @router.get("", openapi_extra=FILTERED)
@@ -129,10 +149,33 @@ async def sources() -> Sources:
     return await asyncio.to_thread(make.listed)
 
 
+@router.get("/source-counts", openapi_extra=FILTERED)
+async def source_counts(session: ReadSession, filters: Filters) -> SourceCounts:
+    """Count the stored traces that match by source."""
+    return await stored_sources.counts(session, filters)
+
+
+@router.post("/set-source")
+async def set_source(request: Request, body: SetSourceBody) -> SourceChange:
+    """Set the source of stored traces: of those with the ids, or of all that match; all or none are changed."""
+    state = request.app.state
+
+    async def work() -> SourceChange:
+        async with state.database.write("set-source") as session:
+            return await stored_sources.change(session, body)
+
+    change = await undisturbed(work())
+    if change.changed:
+        state.feed.announce("traces")
+    return change
+
+
 @router.post("/generate")
 async def generate(request: Request, body: GenerateBody) -> Generated:
     """Generate and store traces; the same request again finds them present."""
-    return await make.generate(request.app.state.database, body)
+    generated = await make.generate(request.app.state.database, body)
+    request.app.state.feed.announce("traces")
+    return generated
 
 
 @router.get("/{id}")

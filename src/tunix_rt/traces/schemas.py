@@ -37,6 +37,7 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+SourceName = Annotated[str, Field(min_length=1, max_length=MAX_SOURCE), AfterValidator(_storable)]
 Count = Annotated[int, Field(ge=0, le=INT32)]
 
 
@@ -46,8 +47,10 @@ class TraceFilters(Body):
     `created_after` and `created_before` exclude the moment itself; a time without a zone is UTC.
     """
 
-    source: Annotated[Text | None, Field(min_length=1, max_length=MAX_SOURCE)] = None
-    q: Annotated[Text | None, Field(max_length=1_000, description="words that all occur in prompt or answer")] = None
+    source: SourceName | None = Field(default=None, description="`none`: traces without a source")
+    q: Annotated[str, Field(max_length=1_000), AfterValidator(_storable)] | None = Field(
+        default=None, description="words that all occur in prompt or answer"
+    )
     meta: dict[Text, Annotated[Text, BeforeValidator(_as_text)]] = Field(
         default={}, description="top-level keys of meta with their values as text; numbers compare as numbers"
     )
@@ -109,8 +112,10 @@ class ImportReport(BaseModel):
     """Every line accounted for: lines = created + already_present + rejected_count + blank."""
 
     format: str | None = Field(description="the format that was asked for or detected; null: no line told it")
+    source: str | None = Field(description="the source of all good lines, `none` if they have none; null: they differ")
     created: int
     already_present: int
+    source_set: int = Field(description="of those already present: had no source and got the line's")
     rejected: list[Rejected] = Field(description="the first 100")
     rejected_count: int
     lines: int
@@ -210,6 +215,43 @@ class Comparison(BaseModel):
     same_prompt: bool
     same_answer: bool
     steps: list[StepDiff]
+
+
+class SourceCount(BaseModel):
+    """The number of traces of a source."""
+
+    source: str | None = Field(description="null: they have none")
+    count: int
+
+
+class SourceCounts(BaseModel):
+    """The sources of the matching traces, the most frequent first."""
+
+    data: list[SourceCount] = Field(description="the 1,000 most frequent, and always those without a source")
+    total: int = Field(description="all matching traces")
+
+
+class SetSourceBody(Body):
+    """A source, and the stored traces that get it: those with these ids, or all that match the filters."""
+
+    source: SourceName = Field(description="`none`: no source any more")
+    ids: Annotated[list[str], Field(min_length=1, max_length=1_000)] | None = Field(
+        default=None, description="whole, or the first 6 or more hexadecimal digits"
+    )
+    filters: TraceFilters | None = Field(default=None, description="an empty object: all traces")
+
+    @model_validator(mode="after")
+    def _either(self) -> "SetSourceBody":
+        if (self.ids is None) == (self.filters is None):
+            raise ValueError("give either ids or filters; filters {} stand for all traces")
+        return self
+
+
+class SourceChange(BaseModel):
+    """How many traces were changed."""
+
+    changed: int
+    unchanged: int = Field(description="traces that had this source already")
 
 
 class SourceOut(BaseModel):

@@ -17,7 +17,8 @@ from tunix_rt.base.db import is_sqlite, now
 from tunix_rt.base.errors import BadInput, Conflict, cut, nearest
 from tunix_rt.base.http import Page, Paging
 from tunix_rt.base.sorting import Sorting
-from tunix_rt.traces.models import Trace, TraceScore
+from tunix_rt.traces.format import NO_SOURCE
+from tunix_rt.traces.models import Trace, TraceScore, without_source
 from tunix_rt.traces.schemas import Score, Scored, StepOut, TraceFilters, TraceOut, TraceRow
 
 PREVIEW = 200
@@ -33,7 +34,7 @@ def conditions(filters: TraceFilters, session: AsyncSession) -> list[ColumnEleme
     sqlite = is_sqlite(session)
     found: list[ColumnElement[bool]] = []
     if filters.source is not None:
-        found.append(Trace.source == filters.source)
+        found.append(without_source() if filters.source == NO_SOURCE else Trace.source == filters.source)
     if filters.q is not None:
         found.append(_words(filters.q, sqlite))
     found += [_meta(key, value, sqlite) for key, value in filters.meta.items()]

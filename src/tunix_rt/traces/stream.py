@@ -15,8 +15,9 @@ from tunix_rt.base.store import naming_full_disk
 from tunix_rt.base.tasks import undisturbed
 from tunix_rt.traces import importers
 from tunix_rt.traces.batch_counts import BatchCounts
+from tunix_rt.traces.format import NO_SOURCE
 from tunix_rt.traces.importers import fields
-from tunix_rt.traces.intake import Row, checked, insert
+from tunix_rt.traces.intake import Inserted, Row, checked, insert
 from tunix_rt.traces.schemas import ImportReport, Rejected
 
 OnError = Literal["stop", "skip"]
@@ -35,6 +36,7 @@ class Tally:
     lines: int = 0
     blank: int = 0
     good: int = 0
+    sources: set[str | None] = field(default_factory=set)  # two at most
     rejected_count: int = 0
     rejected: list[Rejected] = field(default_factory=list)
 
@@ -44,12 +46,20 @@ class Tally:
         if len(self.rejected) < SHOWN:
             self.rejected.append(Rejected(line=line, reason=reason))
 
-    def report(self, created: int) -> ImportReport:
-        """The sums, after `created` of the good lines were stored anew."""
+    def accept(self, row: Row) -> None:
+        """Count a good line."""
+        self.good += 1
+        if len(self.sources) < 2:
+            self.sources.add(row.source)
+
+    def report(self, counts: BatchCounts) -> ImportReport:
+        """The sums, after the good lines were stored."""
         return ImportReport(
             format=self.format,
-            created=created,
-            already_present=self.good - created,
+            source=(next(iter(self.sources)) or NO_SOURCE) if len(self.sources) == 1 else None,
+            created=counts.created,
+            already_present=counts.already_present,
+            source_set=counts.source_set,
             rejected=self.rejected,
             rejected_count=self.rejected_count,
             lines=self.lines,
@@ -64,6 +74,7 @@ async def bring_in(
     source: str | None,
     on_error: OnError,
     seen: dict[str, None] | None = None,
+    default_source: str | None = None,
 ) -> ImportReport:
     """Import lines from a stream.
 
@@ -74,6 +85,7 @@ async def bring_in(
         source: see `intake.checked`.
         on_error: `stop`: nothing is stored if any line is bad; `skip`: the good lines are stored.
         seen: gets the digest of each good line in the file's order, those of traces that are there already too.
+        default_source: see `intake.checked`.
 
     Raises:
         BadInput: no format of this name; no line at all; with `stop`, the bad lines.
@@ -82,7 +94,7 @@ async def bring_in(
     if format is not None:
         importers.named(format)
     tally = Tally(format)
-    batches = _batches(chunks, tally, source, seen)
+    batches = _batches(chunks, tally, source, default_source, seen)
     counts = BatchCounts()
     with counts.in_errors("import"):
         if on_error == "skip":
@@ -98,7 +110,7 @@ async def bring_in(
                 _check_all(tally)
                 for batch in waiting:
                     counts.add(len(batch), await keep(database, batch))
-    return tally.report(counts.created)
+    return tally.report(counts)
 
 
 class Waiting:
@@ -137,10 +149,10 @@ class Waiting:
             yield [Row(*values) for values in orjson.loads(line)]
 
 
-async def keep(database: Database, batch: list[Row]) -> int:
+async def keep(database: Database, batch: list[Row]) -> Inserted:
     """Store a batch in a transaction of its own, and count what is new."""
 
-    async def work() -> int:
+    async def work() -> Inserted:
         async with database.write() as session:
             return await insert(session, batch)
 
@@ -148,7 +160,11 @@ async def keep(database: Database, batch: list[Row]) -> int:
 
 
 async def _batches(
-    chunks: AsyncIterable[bytes], tally: Tally, source: str | None, seen: dict[str, None] | None
+    chunks: AsyncIterable[bytes],
+    tally: Tally,
+    source: str | None,
+    default_source: str | None,
+    seen: dict[str, None] | None,
 ) -> AsyncIterator[list[Row]]:
     batch: list[Row] = []
     size = 0
@@ -159,11 +175,11 @@ async def _batches(
             continue
         tally.opening = tally.opening or (line or b"").strip()[:2]
         try:
-            row = _read(line, tally, source)
+            row = _read(line, tally, source, default_source)
         except BadInput as bad:
             tally.reject(number, bad.detail)
             continue
-        tally.good += 1
+        tally.accept(row)
         if seen is not None:
             seen[row.digest] = None
         batch.append(row)
@@ -175,7 +191,7 @@ async def _batches(
         yield batch
 
 
-def _read(line: bytes | None, tally: Tally, source: str | None) -> Row:
+def _read(line: bytes | None, tally: Tally, source: str | None, default_source: str | None) -> Row:
     if line is None:
         raise BadInput(f"longer than {jsontext.MAX_LINE_BYTES // 2**20} MiB")
     record = jsontext.loads(line)
@@ -183,7 +199,7 @@ def _read(line: bytes | None, tally: Tally, source: str | None) -> Row:
         raise BadInput(f"{fields.kind(record)}, not an object: each line of JSONL is one object")
     if tally.format is None:
         tally.format = importers.detect(record)
-    return checked(importers.named(tally.format)(record), source)
+    return checked(importers.named(tally.format)(record), source, default_source)
 
 
 def _check_any(tally: Tally) -> None:

@@ -50,7 +50,7 @@ test('however often something changes, it is asked for again one round after the
   await vi.waitFor(() => expect(asked).toEqual(['/api/datasets', '/api/datasets']), PATIENCE)
   answer()
   renew(['traces', 'unknown'])
-  await vi.waitFor(() => expect(asked).toEqual(['/api/datasets', '/api/datasets', '/api/traces']), PATIENCE)
+  await vi.waitFor(() => expect(asked).toEqual(['/api/datasets', '/api/datasets', '/api/traces', '/api/traces/{id}', '/api/traces/source-counts']), PATIENCE)
 })
 
 test('a stream that breaks off comes back with the number of the last piece, and says so', async () => {

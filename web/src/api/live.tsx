@@ -169,7 +169,7 @@ const FINAL = new Set<string>(['completed', 'failed', 'timeout', 'cancelled'])
 const CHANGES: Record<string, readonly string[]> = {
   runs: ['/api/tunix/runs', '/api/tunix/runs/{id}', '/api/tunix/runs/{id}/checkpoints', '/api/workers'],
   ended: ['/api/tunix/runs/{id}/artifacts'],
-  traces: ['/api/traces'],
+  traces: ['/api/traces', '/api/traces/{id}', '/api/traces/source-counts'],
   datasets: ['/api/datasets'],
   // An evaluation gives its run a score, and a board new ranks.
   evaluations: ['/api/evaluations', '/api/tunix/evaluations', '/api/tunix/runs', '/api/tunix/runs/{id}', '/api/tunix/runs/{id}/evaluation'],

@@ -18,7 +18,8 @@ plateau of induction (arXiv:2209.11895) are shorter in the trainings that we hav
 STALL_IMPROVEMENT = 0.01
 """A lowest loss is a new one where it is this share below the one before; less is noise."""
 SLOW_RATIO, SLOW_SECONDS = 10.0, 30.0
-"""A step hangs where it takes this many times the median and this much longer: compiling a width takes seconds."""
+"""A step hangs where it takes this many times the median and this much longer: on a busy machine a step may take
+seconds more."""
 TIMED_STEPS = 50
 """Steps whose median time counts."""
 

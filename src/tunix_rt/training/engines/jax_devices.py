@@ -65,6 +65,11 @@ def row_shards(mesh: Any) -> int:
     return 1 if mesh is None else math.prod(mesh.shape[axis] for axis in ROWS)
 
 
+def is_cpu() -> bool:
+    """Whether CPU devices compute."""
+    return {device.platform for device in chosen()} == {"cpu"}
+
+
 def is_one_cpu() -> bool:
     """Whether a single CPU device computes."""
     return [device.platform for device in chosen()] == ["cpu"]

@@ -42,9 +42,11 @@ class Progress:
         job: what is trained.
         first_step: finished steps at the start.
         saved_state: `Header.progress` of the checkpoint that is resumed; None at the start.
-        clock: seconds since whenever.
+        clock: monotonic time in seconds; None: `time.perf_counter`.
 
     Attributes:
+        clock: monotonic time in seconds.
+        finished_at: end of the newest step, evaluation, samples or checkpoint, by `clock`.
         best_step: the step of the lowest evaluation loss so far; None before the first one.
         saved_step: of the newest checkpoint of this training; None where there is none.
     """
@@ -54,16 +56,16 @@ class Progress:
         job: Job,
         first_step: int = 0,
         saved_state: Mapping[str, Any] | None = None,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         state = saved_state or {}
-        self._job, self._clock = job, clock
+        self._job, self.clock = job, clock or time.perf_counter
         self._guards = Guards(job.total_steps, state.get("guards"))
         self._best_loss: float = state.get("best_loss", math.inf)
         self.best_step: int | None = state.get("best_step")
         self._without_best: int = state.get("evaluations_without_best", 0)
         self.saved_step: int | None = None if job.resume_from is None else first_step
-        self._finished_at = clock()
+        self.finished_at = self.clock()
 
     def state(self) -> dict[str, Any]:
         """What `saved_state` is after a resume, for a checkpoint's header."""
@@ -86,7 +88,14 @@ class Progress:
         return self.stopped_early or self._job.stopping()
 
     def stepped(
-        self, step: int, tokens: int, losses: Sequence[float], norm: float, ids: Sequence[Sequence[str]] = ()
+        self,
+        step: int,
+        tokens: int,
+        losses: Sequence[float],
+        norm: float,
+        ids: Sequence[Sequence[str]] = (),
+        ended_at: float | None = None,
+        compile_seconds: float = 0.0,
     ) -> None:
         """A step was finished: tell it, and look at it.
 
@@ -96,13 +105,17 @@ class Progress:
             losses: of each micro-batch, as a share of the step's: their mean is the step's loss.
             norm: of the whole step's gradient, before it was clipped.
             ids: of the traces in each micro-batch.
+            ended_at: time by `clock` at which the device finished the step; None: now.
+            compile_seconds: time spent on compiling the step before it started; not counted in `step_seconds`.
 
         Raises:
             Failed: a loss or the norm is not finite.
         """
         add = math.fsum if all(map(math.isfinite, losses)) else sum  # fsum raises for inf - inf
         loss = add(losses) / len(losses)
-        seconds = self._lap()
+        seconds = self._lap(ended_at)
+        if compile_seconds < seconds:  # false if the wall clock, by which JAX times compilations, was set meanwhile
+            seconds -= compile_seconds
         self._job.emit(
             "step",
             step=step,
@@ -113,6 +126,7 @@ class Progress:
             tokens=tokens,
             tokens_per_second=tokens / seconds,
             step_seconds=seconds,
+            **({"compile_seconds": compile_seconds} if compile_seconds else {}),
         )
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise Failed(
@@ -222,10 +236,10 @@ class Progress:
         checkpoints.check(path, self._job.fingerprint)
         return outcome, path
 
-    def _lap(self) -> float:
-        """Seconds since this was called last."""
-        before, self._finished_at = self._finished_at, self._clock()
-        return self._finished_at - before
+    def _lap(self, ended_at: float | None = None) -> float:
+        """Set `finished_at` (None: to now) and return the seconds since its last value."""
+        before, self.finished_at = self.finished_at, self.clock() if ended_at is None else ended_at
+        return self.finished_at - before
 
 
 def _rows(losses: Sequence[float], ids: Sequence[Sequence[str]]) -> str:

@@ -5,9 +5,9 @@ AdamW is PyTorch's fused one; clipping, the learning rate and what is divided by
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -32,6 +32,7 @@ from tunix_rt.training.engines import (
 )
 from tunix_rt.training.engines.beginning import Beginning, beginning
 from tunix_rt.training.engines.checkpoints import Header, Tensor
+from tunix_rt.training.engines.in_flight import InFlight, Step
 from tunix_rt.training.engines.progress import Progress, resumed
 from tunix_rt.training.engines.torch_alone import ALONE, Alone
 from tunix_rt.training.engines.whole_folder import sweep
@@ -83,16 +84,6 @@ def _write_result(job: Job, begun: Beginning, tensors: Mapping[str, NDArray[Any]
     model_folder.write_folder(folder, tensors, begun.content, job.special, job.tokenizer, kind)
 
 
-class _Done(NamedTuple):
-    """A step whose numbers may still be computed."""
-
-    step: int
-    tokens: int
-    losses: Any
-    norm: Any
-    ids: list[tuple[str, ...]]
-
-
 class Trainer:
     """A model, its optimizer, and the way through the steps.
 
@@ -130,24 +121,21 @@ class Trainer:
             checkpoints.verify(job.start)
             self._take_parameters(job.start)
         self.progress = Progress(job, self.step, before.progress if before else None)
-        # A GPU's numbers are fetched once the next step was started, so that it never waits for them.
-        self._lag = int(self.device.type == "cuda")
-        self._pending: list[_Done] = []
+        self.in_flight = InFlight(self.progress, depth=int(self.device.type == "cuda"))
 
     def run(self) -> Outcome:
         """Train to the end or to a wish to stop; the model is then the result."""
         job, progress = self._job, self.progress
         self.model.train()
         while self.step < job.total_steps and not progress.stopping:
-            self._pending.append(self._train_step())
-            self._tell(self._lag)
+            self.in_flight.add(self._train_step())
             if progress.evaluation_due(self.step):
-                self._tell(0)
+                self.in_flight.drain()
                 self._evaluate()
                 progress.sampled(self.step, self._answer)
             if progress.checkpoint_due(self.step):
                 self._save()
-        self._tell(0)
+        self.in_flight.drain()
         if self.step and progress.saved_step != self.step:
             self._save()
         outcome, best = progress.outcome(self.step)
@@ -160,7 +148,7 @@ class Trainer:
         with torch_loss.computing(self._job.config, self.device):
             return self._loss(batch)
 
-    def _train_step(self) -> _Done:
+    def _train_step(self) -> Step:
         config, losses, tokens, ids = self._job.config, [], 0, []
         for micro in range(config.accumulation):
             batch = self._job.batches.training(self.step + 1, micro)
@@ -176,13 +164,8 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return _Done(self.step, tokens, self._team.sum(torch.stack(losses)), norm, ids)
-
-    def _tell(self, left: int) -> None:
-        """Tell all steps but the newest `left`."""
-        while len(self._pending) > left:
-            done = self._pending.pop(0)
-            self.progress.stepped(done.step, done.tokens, [float(x) for x in done.losses], float(done.norm), done.ids)
+        numbers = torch.cat([self._team.sum(torch.stack(losses)), norm.reshape(1)])
+        return Step(self.step, tokens, ids, *_readers(numbers))
 
     def _evaluate(self) -> None:
         self.model.eval()
@@ -202,7 +185,7 @@ class Trainer:
         return found
 
     def _save(self) -> None:
-        self._tell(0)
+        self.in_flight.drain()
         tensors = {
             name: Tensor(tuple(value.shape), np.float32, functools.partial(self._fetched, value))
             for name, value in self._state().items()
@@ -238,6 +221,21 @@ class Trainer:
         stored = checkpoints.load(checkpoint, expected, prefix)
         for name, value in state.items():
             torch_model.put(value, stored[name], self._team)
+
+
+def _readers(numbers: Any) -> tuple[Callable[[], bool], Callable[[], tuple[list[float], float]]]:
+    """`Step.ended` and `Step.numbers` of the losses of a step's micro-batches and, last, the gradient's norm."""
+    # Reading a GPU's tensor waits for all that the GPU was given, the next step too; this copy waits for this step.
+    fetched = numbers.to("cpu", non_blocking=True)
+    copied = torch.cuda.current_stream(numbers.device).record_event() if numbers.is_cuda else None
+
+    def read() -> tuple[list[float], float]:
+        if copied is not None:
+            copied.synchronize()
+        *losses, norm = fetched.tolist()
+        return losses, norm
+
+    return lambda: copied is None or copied.query(), read
 
 
 def optimizer(config: TrainingConfig, parameters: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import { ProblemBox } from '../../parts/Problem'
 import { shell } from '../../parts/request'
 import { Skeleton } from '../../parts/Skeleton'
 import { datasets as text, traces as tracesText } from '../../text'
+import { useSourceOptions } from '../traces/sources'
 import { Histogram, SplitBar } from './Bars'
 import { EMPTY, formOf, optionsOf, requestOf, type Form, type Request } from './build'
 import { pathOf } from './DatasetList'
@@ -204,6 +205,7 @@ function BuildForm({ start }: { start: Form }) {
     event.preventDefault()
     act.mutate(request)
   }
+  const sources = useSourceOptions({}, form.source)
   const common = { form, change }
   return (
     <form className="build-form" onSubmit={submit}>
@@ -215,7 +217,18 @@ function BuildForm({ start }: { start: Form }) {
         <fieldset className="panel">
           <legend>{said.which}</legend>
           <div className="fields">
-            <Typed {...common} name="source" label={said.source} />
+            <Field label={said.source}>
+              {(id) => (
+                <select id={id} value={form.source} onChange={(event) => change({ source: event.target.value })}>
+                  <option value="">{said.anySource}</option>
+                  {sources.map((option) => (
+                    <option key={option.value} value={option.value}>
+                      {option.label}
+                    </option>
+                  ))}
+                </select>
+              )}
+            </Field>
             <Typed {...common} name="q" type="search" label={said.words} />
             <Typed {...common} name="min_steps" type="number" label={said.least} />
             <Typed {...common} name="max_steps" type="number" label={said.most} />

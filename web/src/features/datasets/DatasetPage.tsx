@@ -16,6 +16,7 @@ import { Table } from '../../parts/Table'
 import { Tabs, type Tab } from '../../parts/Tabs'
 import { Time } from '../../parts/Time'
 import { datasets as text } from '../../text'
+import { NO_SOURCE, ofSource } from '../traces/sources'
 import { COLUMNS } from '../traces/TraceList'
 import { Counts, Histogram, SplitBar } from './Bars'
 import { Changes } from './Changes'
@@ -47,8 +48,8 @@ function Statistics({ manifest }: { manifest: Manifest }) {
             {data.sources.length > 0 && (
               <Counts
                 title={text.sources}
-                counts={data.sources.map((each) => [each.source ?? text.noSource, each.count] as const)}
-                linkTo={(name) => (name === text.noSource ? name : <Link href={`/traces?source=${encodeURIComponent(name)}`}>{name}</Link>)}
+                counts={data.sources.map((each) => [each.source ?? NO_SOURCE, each.count] as const)}
+                linkTo={(name) => <Link href={ofSource('/traces', name)}>{name}</Link>}
               />
             )}
           </>

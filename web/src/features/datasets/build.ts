@@ -1,6 +1,6 @@
 /** The form of a build, and what it asks of the API. */
 import type { Schemas } from '../../api/client'
-import { metaOf } from '../traces/filters'
+import { bodyOf } from '../traces/filters'
 
 export type Request = Schemas['BuildRequest']
 
@@ -46,23 +46,13 @@ const whole = (typed: string): number | undefined => (typed.trim() === '' ? unde
 
 /** The request of a form; what is left empty is left out. `name` stands in where none is typed yet. */
 export function requestOf(form: Form, name = form.name.trim()): Request {
-  const meta = metaOf(form.meta)
-  const filters: Record<string, unknown> = {
-    source: form.source.trim() || undefined,
-    q: form.q.trim() || undefined,
-    meta: meta ? { [meta[0]]: meta[1] } : undefined,
-    min_steps: whole(form.min_steps),
-    max_steps: whole(form.max_steps),
-    created_after: form.created_after ? `${form.created_after}T00:00:00Z` : undefined,
-    created_before: form.created_before ? `${form.created_before}T00:00:00Z` : undefined,
-  }
   const splits = form.splits.flatMap(({ name: split, percent }) =>
     split.trim() === '' || percent.trim() === '' ? [] : [[split.trim(), Number(percent) / 100] as const],
   )
   return {
     name,
     version: form.version.trim() || null,
-    filters: Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined)) as Request['filters'],
+    filters: bodyOf((name) => form[name]) as Request['filters'],
     limit: whole(form.limit) ?? null,
     selection_strategy: form.strategy,
     seed: form.strategy === 'random' ? (whole(form.seed) ?? null) : null,

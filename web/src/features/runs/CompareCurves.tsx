@@ -14,7 +14,7 @@ import { RunKey } from './RunKey'
 const Chart = lazy(() => import('../../parts/Chart'))
 Chart.preload() // while the points are asked for
 const FIRST = ['eval_loss', 'loss']
-const LEFT_OUT = new Set(['epoch', 'eval_tokens', 'tokens'])
+const LEFT_OUT = new Set(['compile_seconds', 'epoch', 'eval_tokens', 'tokens'])
 
 export interface Drawn extends Answer {
   id: string

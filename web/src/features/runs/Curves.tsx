@@ -16,10 +16,13 @@ Chart.preload() // while the points are asked for
 const MAX_POINTS = 1200
 const WAIT_MS = 2000
 
+/** Figures that are no curve: that of an evaluation never changes, and few steps are compiled. */
+const LEFT_OUT = new Set(['compile_seconds', 'eval_tokens'])
+
 /** Charts: the losses together, everything else by itself. */
 function groups(keys: string[]): string[][] {
   const losses: string[] = ['loss', 'eval_loss'].filter((key) => keys.includes(key))
-  const rest = keys.filter((key) => !losses.includes(key) && key !== 'eval_tokens')
+  const rest = keys.filter((key) => !losses.includes(key) && !LEFT_OUT.has(key))
   return [...(losses.length ? [losses] : []), ...rest.map((key) => [key])]
 }
 

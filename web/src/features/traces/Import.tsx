@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from 'react'
+import { useEffect, useId, useMemo, useRef, useState } from 'react'
 import { Link } from 'wouter'
 
 import { Problem, send, type Schemas } from '../../api/client'
@@ -14,6 +14,7 @@ import { shell } from '../../parts/request'
 import { traces as text } from '../../text'
 import { takeDropped } from './dropped'
 import { badLines, linesOf, type Bad } from './lines'
+import { NO_SOURCE, ofSource, sourceOfFile } from './sources'
 
 type Report = Schemas['ImportReport']
 const said = text.import
@@ -149,16 +150,21 @@ function Rejected({ rejected, count, file }: { rejected: readonly Bad[]; count: 
 export function Import() {
   const [file, setFile] = useState<File | null>(takeDropped)
   const [format, setFormat] = useState('')
-  const [source, setSource] = useState('')
+  const [typed, setTyped] = useState<string | null>(null)
   const [skip, setSkip] = useState(false)
+  const hint = useId()
+  const suggested = file ? sourceOfFile(file.name) : ''
+  // Until somebody edits it, the file's name is the source only of lines whose meta names none.
+  const source = typed === null ? null : typed.trim() || NO_SOURCE
+  const sourceHint = source === NO_SOURCE ? 'none' : source !== null ? 'own' : suggested === '' ? 'lines' : 'file'
   const act = useAct(
     (given: { file: File; skip: boolean }) =>
       send('post', '/api/traces/import', {
-        query: { format, source: source.trim(), on_error: given.skip ? 'skip' : 'stop' },
+        query: { format, source, default_source: source === null ? suggested : null, on_error: given.skip ? 'skip' : 'stop' },
         upload: given.file,
         headers: { 'content-type': 'application/x-ndjson' },
       }),
-    ['/api/traces'],
+    ['/api/traces', '/api/traces/source-counts'],
   )
   const report = act.data
   const start = (anyway: boolean) => {
@@ -168,6 +174,7 @@ export function Import() {
   }
   const take = (given: File) => {
     act.reset()
+    setTyped(null)
     setFile(given)
   }
   const stopped = useMemo(() => (act.error ? badLines(act.error) : null), [act.error])
@@ -201,7 +208,13 @@ export function Import() {
             </label>
             <label className="filter">
               <span>{said.source}</span>
-              <input value={source} maxLength={200} placeholder={said.sourcePlaceholder} onChange={(event) => setSource(event.target.value)} />
+              <input
+                value={typed ?? suggested}
+                maxLength={200}
+                placeholder={text.noSource}
+                aria-describedby={hint}
+                onChange={(event) => setTyped(event.target.value)}
+              />
             </label>
             <label className="filter">
               <span>{said.bad}</span>
@@ -217,11 +230,14 @@ export function Import() {
               command={shell(
                 'tunix-rt', 'traces', 'import', file.name,
                 ...(format ? ['--format', format] : []),
-                ...(source.trim() ? ['--source', source.trim()] : []),
+                ...(source === null ? [] : ['--source', source]),
                 ...(skip ? ['--on-error', 'skip'] : []),
               )}
             />
           </div>
+          <p id={hint} className="quiet small">
+            {said.sourceHint[sourceHint]}
+          </p>
         </div>
       )}
       {act.error && <ProblemBox problem={stopped ? without(act.error) : act.error} />}
@@ -241,12 +257,18 @@ export function Import() {
             <div className="panel stack" role="status">
               <Account report={report} />
               {report.created + report.already_present > 0 && (
+                <p>
+                  {report.source === null ? said.sourcesDiffer : said.sourceIs(report.source)}
+                  {report.source_set > 0 && `; ${said.sourceSet(report.source_set)}`}
+                </p>
+              )}
+              {report.created + report.already_present > 0 && (
                 <p className="actions">
-                  <Link className="button" href={source.trim() ? `/traces?source=${encodeURIComponent(source.trim())}` : '/traces'}>
+                  <Link className="button" href={ofSource('/traces', report.source)}>
                     {said.see}
                   </Link>
                   {pages.some((page) => page.path === '/datasets/new') && (
-                    <Link className="button primary" href={source.trim() ? `/datasets/new?source=${encodeURIComponent(source.trim())}` : '/datasets/new'}>
+                    <Link className="button primary" href={ofSource('/datasets/new', report.source)}>
                       {said.build}
                     </Link>
                   )}

@@ -16,6 +16,8 @@ import { Tabs } from '../../parts/Tabs'
 import { Time } from '../../parts/Time'
 import { common, traces as text } from '../../text'
 import { Checked, Verdict } from './Checked'
+import { SetSource } from './SetSource'
+import { NO_SOURCE, ofSource } from './sources'
 import './traces.css'
 
 type Trace = Schemas['TraceOut']
@@ -133,8 +135,10 @@ function Delete({ trace, close }: { trace: Trace; close: () => void }) {
 function Whole({ trace }: { trace: Trace }) {
   const found = useGet('/api/traces/{id}/calculations', { at: { id: trace.id } })
   const checked = found.data
+  const [setting, setSetting] = useState(false)
   return (
     <div className="trace-columns">
+      {setting && <SetSource ids={[trace.id]} close={() => setSetting(false)} />}
       <div className="stack">
         <div className="row">
           {checked && <Verdict right={checked.right} wrong={checked.wrong} />}
@@ -167,7 +171,12 @@ function Whole({ trace }: { trace: Trace }) {
             facts={[
               [
                 text.facts.source,
-                trace.source === null ? null : <Link href={`/traces?source=${encodeURIComponent(trace.source)}`}>{trace.source}</Link>,
+                <span key="source" className="row">
+                  <Link href={ofSource('/traces', trace.source ?? NO_SOURCE)}>{trace.source ?? text.noSource}</Link>
+                  <button type="button" className="ghost set-source" onClick={() => setSetting(true)}>
+                    {text.setSource.open}
+                  </button>
+                </span>,
               ],
               [text.facts.added, <Time key="added" at={trace.created_at} />],
               [text.facts.steps, number(trace.steps.length)],
