@@ -113,7 +113,7 @@ def test_without_a_terminal_lines_tell_of_progress_and_the_last_lines_are_comman
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout
     with first_line(f"{serve} --port 0", environment, folder) as line:  # a test may not count on a port
-        [board] = httpx.get(f"{line.split()[-1]}/api/leaderboard", timeout=60).json()["boards"]
+        [board] = httpx.get(f"{line.split()[-1]}/api/tunix/evaluations", timeout=60).json()["data"]
     assert {row["name"] for row in board["rows"]} == set(demo.MODELS)
     with first_line(another, environment, folder) as line:
         home = re.fullmatch(r"Everything goes to (.*-seed4-\d+)\n", line)
