@@ -198,7 +198,7 @@ def test_a_server_and_the_embedded_database_answer_alike(shell: Shell) -> None:
     )
     try:
         assert server.stderr is not None
-        url = server.stderr.readline().split()[-1].removesuffix("/docs")
+        url = server.stderr.readline().split()[-1]
         away = Shell(shell.folder)
         away.environment = shell.environment | {"TUNIX_RT_URL": url, "TUNIX_RT_HOME": str(shell.folder / "elsewhere")}
         assert away.json("datasets", "show", "sums-v1") == shell.json("datasets", "show", "sums-v1")

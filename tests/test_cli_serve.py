@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import tunix_rt
 from tests.background import ignoring_sigint
 
 # Stands in for a worker: says in a file what happens to it.
@@ -41,6 +43,8 @@ supervise.PAUSE_SECONDS = (0.05, 0.2)
 serve.DRAIN_SECONDS = 1.0 if kind == "stubborn" else 30.0
 main.main()
 """
+
+SOURCE = Path(tunix_rt.__file__).parent
 
 PATIENCE_SECONDS = 240.0
 """How long a test waits for what must come."""
@@ -78,8 +82,8 @@ class Serving:
                 ignoring_sigint(command) if background else command,
                 env=kept, stderr=err, text=True, start_new_session=True,
             )  # fmt: skip
-        until(lambda: "/docs" in self.said() or not is_alive(self.pid), "an address")
-        return self.said().partition("http://")[2].partition("/docs")[0]
+        until(lambda: "\n  workers " in self.said() or not is_alive(self.pid), "an address")
+        return self.said().partition("http://")[2].partition("\n")[0]
 
     @property
     def pid(self) -> int:
@@ -179,6 +183,23 @@ def test_without_workers_the_api_is_served_and_an_open_address_is_warned_of(serv
     said = serving.said()
     assert f"home      {serving.folder / 'home'}" in said
     assert "workers   none" in said
+    os.kill(serving.pid, signal.SIGTERM)
+    assert serving.ended() == 0
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_the_first_line_is_the_address_of_the_web_app(serving: Serving, built: bool) -> None:
+    package = shutil.copytree(SOURCE, serving.folder / "source" / "tunix_rt", ignore=shutil.ignore_patterns("dist"))
+    if built:
+        (package / "web" / "dist").mkdir()
+        (package / "web" / "dist" / "index.html").write_text("<!doctype html>the app")
+    address = serving.start("--workers", "0", PYTHONPATH=str(package.parent))
+    first, second, *_ = serving.said().splitlines()
+    assert first == (f"Web app: http://{address}" if built else f"API: http://{address}")
+    assert second.split() == (["API", f"http://{address}/docs"] if built else ["web", "app", *second.split()[2:]])
+    assert ("make web" in second) is not built
+    page = httpx.get(first.split()[-1], headers={"accept": "text/html"}, timeout=60)
+    assert ("the app" in page.text) is built
     os.kill(serving.pid, signal.SIGTERM)
     assert serving.ended() == 0
 

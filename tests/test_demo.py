@@ -1,13 +1,31 @@
 """The demo, at a hundredth of its size: the real commands, in the real order."""
 
+import contextlib
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+import httpx
 import pytest
 
 from tests.test_cli import Shell
 from tunix_rt.cli import demo
+
+# Stands in for the installed program; the demo is small there too.
+PROGRAM = f"""#!{sys.executable}
+import sys
+from tunix_rt.cli import main
+if "demo" in sys.argv:
+    from tunix_rt.cli import demo
+    demo.TRACES, demo.HELD_OUT, demo.STEPS, demo.MAX_NEW_TOKENS = 80, 0.3, 20, 8
+main.main()
+"""
 
 
 @pytest.fixture
@@ -55,3 +73,63 @@ def test_a_failing_command_ends_the_demo_with_its_words(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "no-such-task" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+def test_without_a_terminal_lines_tell_of_progress_and_the_last_lines_are_commands_that_work(tmp_path: Path) -> None:
+    program = tmp_path / "my tools" / ".venv" / "bin" / "tunix-rt"
+    program.parent.mkdir(parents=True)
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+    folder = tmp_path / "my tools"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TUNIX_RT_")} | {
+        "TUNIX_RT_HOME": str(tmp_path / "it's a home"),
+        "TUNIX_RT_URL": "http://127.0.0.1:1",
+        "TUNIX_RT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "FORCE_COLOR": "1",
+    }
+
+    def run(command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(["sh", "-c", command], env=environment, cwd=folder, capture_output=True, text=True)
+
+    done = run(".venv/bin/tunix-rt demo --seed 3")
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stderr)
+    for name in ("answers", "reasoning"):
+        steps = re.findall(rf"^  {name} +step (\d+) of 20  loss \d+\.\d+  (\d+ s left|trained)", done.stderr, re.M)
+        assert 1 <= len(steps) <= 10
+        assert steps[-1] == ("20", "trained")
+        assert all(left.endswith("s left") for _, left in steps[:-1])
+
+    _, heading, lines = done.stdout.rpartition(f"Go on with these commands, in {folder}:\n")
+    assert heading
+    purposes, commands = lines.splitlines()[::2], lines.splitlines()[1::2]
+    assert all(purpose.endswith(":") and not purpose.startswith(" ") for purpose in purposes)
+    assert all(command.startswith("  ") and " .venv/bin/tunix-rt " in command for command in commands)
+    [serve] = [command for command in commands if command.endswith(" serve")]
+    [another] = [command for command in commands if " demo " in command]
+    for command in set(commands) - {serve, another}:
+        done = run(command)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert done.stdout
+    with first_line(f"{serve} --port 0", environment, folder) as line:  # a test may not count on a port
+        [board] = httpx.get(f"{line.split()[-1]}/api/tunix/evaluations", timeout=60).json()["data"]
+    assert {row["name"] for row in board["rows"]} == set(demo.MODELS)
+    with first_line(another, environment, folder) as line:
+        home = re.fullmatch(r"Everything goes to (.*-seed4-\d+)\n", line)
+        assert home
+        assert Path(home[1]).parent == tmp_path / "it's a home" / "demo"
+
+
+@contextlib.contextmanager
+def first_line(command: str, environment: dict[str, str], folder: Path) -> Iterator[str]:
+    """Run a command in a shell; yield the first line of its stderr, and end it after that."""
+    process = subprocess.Popen(
+        ["sh", "-c", command], env=environment, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stderr is not None
+        yield process.stderr.readline()
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=240)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,6 +200,19 @@ def test_a_model_answers_with_its_own_tokenizer_and_stop_tokens(shell: Shell) ->
     assert [line["id"] for line in lines] == [item["id"] for item in items]
     assert {line["finish_reason"] for line in lines} <= {"stop", "length"}
     assert all(line["completion_tokens"] <= 12 for line in lines)
+
+
+def test_an_answer_of_nul_bytes_can_be_evaluated(shell: Shell) -> None:
+    shell("datasets", "export", "sums-v1", "--format", "eval-set", "--split", "eval", "-o", "items.jsonl")
+    model = shutil.copytree(shell.folder / "whole" / "model", shell.folder / "nul-model")
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    to_nul = {"type": "Replace", "pattern": {"Regex": r"[\s\S]"}, "content": "\0"}
+    tokenizer["decoder"] = {"type": "Sequence", "decoders": [to_nul, {"type": "Fuse"}]}
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    shell.json("generate", "--model", model, "--eval-set", "items.jsonl", "-o", "nul.jsonl", "--max-new-tokens", 12)
+    outputs = [json.loads(line)["output"] for line in (shell.folder / "nul.jsonl").read_bytes().splitlines()]
+    assert set("".join(outputs)) == {"\ufffd"}
+    assert shell.json("evaluate", "--eval-set", "items.jsonl", "--predictions", "nul.jsonl")["n_items"] == len(outputs)
 
 
 def test_two_decodings_of_one_model_do_not_share_a_board(shell: Shell) -> None:

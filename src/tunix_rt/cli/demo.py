@@ -11,7 +11,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import yaml
 
 from tunix_rt.base.errors import Failed
 from tunix_rt.base.settings import Settings
-from tunix_rt.cli import show
+from tunix_rt.cli import demo_report, show
 from tunix_rt.evaluation import files
 from tunix_rt.training import engines, events
 from tunix_rt.training.config import TrainingConfig
@@ -28,13 +27,13 @@ from tunix_rt.training.config import TrainingConfig
 TASK = "word-problems"
 DIGITS = "least_digits=3"
 TRACES, HELD_OUT = 12_000, 0.035
-STEPS, BATCH = 800, 32
+STEPS, BATCH = 1600, 16
+LEARNING_RATE = 2e-3
+TOKENIZER = {"kind": "bpe"}  # words are tokens and digits stay apart: two thirds of the tokens that characters take
 MAX_NEW_TOKENS = 128
 MODELS = ("untrained", "answers", "reasoning")
 PAIRS = (("answers", "reasoning"), ("untrained", "reasoning"), ("untrained", "answers"))
-EXAMPLES = 3
 POLL_SECONDS = 0.2
-SPARKS = "▁▂▃▄▅▆▇█"
 
 
 @click.command()
@@ -50,7 +49,7 @@ def demo(seed: int, as_json: bool) -> None:
     if as_json:
         show.document(result)
     else:
-        _report(result, once.json("leaderboard")["boards"][0], once.predictions)
+        demo_report.show_report(result, once.json("leaderboard")["boards"][0], once.predictions)
 
 
 class _Demo:
@@ -71,9 +70,15 @@ class _Demo:
         items = files.read_eval_set(eval_set)
         file = files.digest(items).removeprefix("sha256:") + ".jsonl"
         self.predictions = {name: self.folder(name) / "predictions" / file for name in MODELS}
-        self.train("untrained", {"dataset": key, "seed": self.seed, "steps": 0})
+        self.train("untrained", {"dataset": key, "seed": self.seed, "steps": 0, "tokenizer": TOKENIZER})
         start = {"dataset": key, "seed": self.seed, "model_id": str(self.folder("untrained") / "model")}
-        budget = {"steps": STEPS, "batch_size": BATCH, "eval_every_steps": STEPS // 5, "checkpoint_every_steps": STEPS}
+        budget = {
+            "steps": STEPS,
+            "batch_size": BATCH,
+            "learning_rate": LEARNING_RATE,
+            "eval_every_steps": STEPS // 5,
+            "checkpoint_every_steps": STEPS,
+        }
         show.say(
             f"Training two models from one start, {STEPS:,} steps of {BATCH} examples each; "
             f"then each answers the {len(items)} problems held out"
@@ -117,16 +122,21 @@ class _Demo:
             tasks = {
                 name: bar.add_task(name, total=STEPS, note="compiling") for name, config in configs.items() if config
             }
+            lines = _ProgressLines()
             running = {name: pool.submit(self.score, name, config, eval_set) for name, config in configs.items()}
-            while not all(future.done() for future in running.values()):
+            finished = False
+            while not finished:
+                finished = all(future.done() for future in running.values())  # before the last look at the steps
                 for name, task in tasks.items():
                     if last := _last_step(self.folder(name) / "events.jsonl"):
                         bar.update(task, completed=last["step"], note=f"loss {last['loss']:.4f}")
-                time.sleep(POLL_SECONDS)
+                        if bar.disable:
+                            lines.update(name, last["step"], last["loss"])
+                time.sleep(0 if finished else POLL_SECONDS)
             scores = {name: future.result() for name, future in running.items()}
         for name in tasks:
             losses = [event["loss"] for event in events.steps(self.folder(name) / "events.jsonl")]
-            show.say(f"  loss of {name:<10} {_spark(losses)} {losses[-1]:.4f}")
+            show.say(f"  loss of {name:<10} {demo_report.sparkline(losses)} {losses[-1]:.4f}")
         return scores
 
     def score(self, name: str, config: dict[str, Any] | None, eval_set: Path) -> Any:
@@ -179,6 +189,25 @@ class _Demo:
         self.call("train", self.config(name, config), "--output", self.folder(name), "--json")
 
 
+class _ProgressLines:
+    """Progress in plain lines, where no bar is drawn: one for each tenth of a model's steps."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.tenths: dict[str, int] = {}
+
+    def update(self, name: str, step: int, loss: float) -> None:
+        tenth = 10 * step // STEPS
+        if tenth == self.tenths.get(name, 0):
+            return
+        self.tenths[name] = tenth
+        left = show.seconds_left(time.monotonic() - self.began, step, STEPS)
+        show.say(
+            f"  {name:<10} step {step:,} of {STEPS:,}  loss {loss:.4f}  "
+            + (f"{left} s left" if step < STEPS else "trained; answers now")
+        )
+
+
 def _last_step(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
@@ -187,77 +216,3 @@ def _last_step(path: Path) -> dict[str, Any] | None:
         tail = file.read().split(b"\n")[1:-1]
     steps = [event for line in tail if (event := json.loads(line))["event"] == "step"]
     return steps[-1] if steps else None
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
-
-
-def _spark(values: list[float], width: int = 60) -> str:
-    """A curve in one line of text: the mean of each of `width` buckets, lowest to highest."""
-    count = min(width, len(values))
-    edges = [len(values) * place // count for place in range(count + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
-    low, span = min(means), (max(means) - min(means)) or 1
-    return "".join(SPARKS[round((mean - low) / span * (len(SPARKS) - 1))] for mean in means)
-
-
-# --- the report -------------------------------------------------------------------------------------------------
-
-
-def _report(result: dict[str, Any], board: dict[str, Any], predictions: dict[str, Path]) -> None:
-    home = Path(result["home"])
-    _examples(_lines(home / "held-out.jsonl")[:EXAMPLES], predictions)
-    click.echo()
-    click.secho(
-        f"Leaderboard: {result['task']}, {board['n_items']} held-out problems, judged by {board['judge']}", bold=True
-    )
-    show.table(
-        ["rank", "model", "exact", "95 % interval", "n", "p against the first"],
-        [
-            [
-                row["rank"],
-                row["name"],
-                f"{100 * row['score']:.1f} %",
-                "{:.1f} to {:.1f}".format(*(100 * bound for bound in row["ci"])),
-                row["n_items"],
-                "" if row["p_value"] is None else f"{row['p_value']:.2g}",
-            ]
-            for row in board["rows"]
-        ],
-        right=["rank", "exact", "n"],
-        always_drawn=True,
-    )
-    click.echo("p: exact McNemar test, Holm over the board. Rows that cannot be told apart share a rank.")
-    click.echo()
-    for pair in result["comparisons"]:
-        low, high = (f"{100 * bound:+.1f}" for bound in pair["ci"])
-        click.echo(
-            f"{pair['b']} against {pair['a']}: {100 * pair['difference']:+.1f} points "
-            f"(95 % interval {low} to {high}, p = {pair['p_value']:.2g}): {pair['verdict']}"
-        )
-    click.echo(
-        f"\nThe whole loop took {result['seconds']:.0f} s with seed {result['seed']}. Everything is in:\n  {home}"
-    )
-    model, item = home / "runs" / "reasoning" / "model", home / "held-out.jsonl"
-    click.echo(
-        f"""
-Look further:
-  export TUNIX_RT_HOME={home}
-  tunix-rt datasets audit {result["task"]}-v1 --tokenizer {model} --show 1    # what exactly was trained
-  tunix-rt traces list --source {result["task"]} --limit 5
-  tunix-rt generate --model {model} --eval-set {item} -o again.jsonl
-Then again with another seed (tunix-rt demo --seed 1), or with traces of your own: see docs/tour.md."""
-    )
-
-
-def _examples(items: list[dict[str, Any]], predictions: dict[str, Path]) -> None:
-    said = {name: {line["id"]: line for line in _lines(path)} for name, path in predictions.items()}
-    for item in items:
-        click.echo()
-        click.secho(f"{show.printable(item['prompt'])}  [{show.printable(item['expected_answer'])}]", bold=True)
-        for name, answers in said.items():
-            output = show.printable(" / ".join(answers[item["id"]]["output"].split("\n")))
-            if not output.strip(" /"):
-                output = f"({len(output)} characters, all blank)"
-            click.echo(f"  {name:<10} {output if len(output) <= 110 else output[:109] + '…'}")

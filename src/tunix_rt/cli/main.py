@@ -20,7 +20,7 @@ from tunix_rt.training import malloc
 # name -> (module:attribute, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("tunix_rt.cli.demo:demo", "The whole loop on this machine, in minutes."),
-    "serve": ("tunix_rt.cli.serve:serve", "The HTTP API and its workers on this machine."),
+    "serve": ("tunix_rt.cli.serve:serve", "The web app, the HTTP API and their workers on this machine."),
     "worker": ("tunix_rt.cli.worker:worker", "One worker: trains queued runs."),
     "runs": ("tunix_rt.cli.runs:runs", "Queue, watch, cancel and look at runs."),
     "doctor": ("tunix_rt.cli.doctor:doctor", "Versions, devices, database, disk, extras; paste-ready."),

@@ -1,4 +1,4 @@
-"""`tunix-rt serve`: the HTTP API on this machine, and the workers beside it."""
+"""`tunix-rt serve`: the web app and the HTTP API on this machine, and the workers beside them."""
 
 import contextlib
 import ipaddress
@@ -12,6 +12,7 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from tunix_rt import web
 from tunix_rt.app import create_app
 from tunix_rt.base import log, stop_signals
 from tunix_rt.base.db import database_url
@@ -95,7 +96,7 @@ class _Server(uvicorn.Server):
     "TUNIX_RT_ALLOWED_HOSTS are always allowed.",
 )
 def serve(host: str, port: int, count: int, allowed_hosts: tuple[str, ...]) -> None:
-    """Serve the HTTP API and train what is queued; Ctrl-C ends both, and queued work is kept."""
+    """Serve the web app and the HTTP API, and train what is queued; Ctrl-C ends all, and queued work is kept."""
     settings = Settings()
     names = (*settings.allowed_hosts, *",".join(allowed_hosts).split(","), host.partition("%")[0])
     settings = Settings(allowed_hosts=names)
@@ -104,7 +105,13 @@ def serve(host: str, port: int, count: int, allowed_hosts: tuple[str, ...]) -> N
     app = create_app(settings)
     with _listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
-        show.say(f"Serving on http://{shown}:{listener.getsockname()[1]}/docs")
+        address = f"http://{shown}:{listener.getsockname()[1]}"
+        if web.is_built():
+            show.say(f"Web app: {address}")
+            show.say(f"  API       {address}/docs")
+        else:
+            show.say(f"API: {address}")
+            show.say("  web app   not built; in the repository, with Node.js 20 and npm: make web")
         show.say(f"  home      {settings.home}")
         show.say(f"  database  {database}")
         show.say(f"  workers   {count or 'none: runs wait until a worker runs (tunix-rt worker)'}")

@@ -1,5 +1,6 @@
 """How results look: JSON for machines, tables for people, talk on stderr."""
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -82,8 +83,13 @@ def table(
     console().print(drawn)
 
 
+def seconds_left(elapsed: float, done: int, total: int) -> int:
+    """Seconds until `total` steps are done, at the mean speed of the first `done`."""
+    return math.ceil(elapsed / max(1, done) * (total - done))
+
+
 def progress() -> Progress:
-    """A progress bar on stderr; silent where stderr is no terminal."""
+    """A progress bar on stderr; disabled, and silent, where stderr is no terminal that can draw it."""
     err = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
@@ -93,5 +99,5 @@ def progress() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
+        disable=not sys.stderr.isatty() or err.is_dumb_terminal,  # rich draws into pipes where FORCE_COLOR is set
     )

@@ -1,8 +1,6 @@
 """`tunix-rt train`: a training here and now, watched from the first step to the result."""
 
-import math
 import re
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -235,10 +233,9 @@ class _Watch:
             note = story.figures(fields)
             self.bar.update(self.task, completed=fields["step"], description="training", note=note)
         now = time.monotonic()
-        if not sys.stderr.isatty() and (now - self.said > PLAIN_EVERY_SECONDS or fields["step"] == self.total):
+        if self.bar.disable and (now - self.said > PLAIN_EVERY_SECONDS or fields["step"] == self.total):
             self.said = now
-            rate = (now - self.began) / max(1, fields["step"] - self.first)
-            left = math.ceil((self.total - fields["step"]) * rate)
+            left = show.seconds_left(now - self.began, fields["step"] - self.first, self.total - self.first)
             show.say(f"{story.line('step', fields, self.total)}  {left} s left")
 
     def _on_eval(self, fields: dict[str, Any]) -> None:
@@ -250,7 +247,7 @@ class _Watch:
 
     def _say(self, event: str, fields: dict[str, Any]) -> None:
         line = story.line(event, fields, self.total) or ""
-        if sys.stderr.isatty():
-            self.bar.print(line, markup=False)
-        else:
+        if self.bar.disable:
             show.say(line)
+        else:
+            self.bar.print(line, markup=False)

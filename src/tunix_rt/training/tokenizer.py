@@ -112,9 +112,9 @@ class Folder:
         return ids
 
     def decode(self, ids: list[int]) -> str:
-        """The text of token ids, without control tokens."""
+        """The text of token ids, without control tokens; U+FFFD in place of NUL."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
-        return text
+        return text.replace("\0", "\ufffd")  # a byte-level BPE has a token for NUL, which no predictions file may hold
 
     def piece(self, token: int) -> str:
         """How one token reads."""

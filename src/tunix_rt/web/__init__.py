@@ -134,6 +134,11 @@ def _read(folder: Path) -> list[tuple[str, _File]]:
     return found
 
 
+def is_built(folder: Path = DIST) -> bool:
+    """Whether there is a web app to serve."""
+    return (folder / INDEX).is_file()
+
+
 def mount(app: FastAPI, folder: Path = DIST) -> None:
     """Serve the web app beneath everything that the application answers already.
 
